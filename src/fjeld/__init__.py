@@ -1,0 +1,57 @@
+"""Fjeld: an embedded, ordered key-value store that is backed up while it runs.
+
+    import fjeld
+
+    with fjeld.open("data") as ks:
+        users = ks.partition("users")
+        users[b"alice"] = b"1"
+        ks.backup_to("backups/monday")
+"""
+
+from fjeld.backup.info import CheckpointInfo
+from fjeld.batch import Batch
+from fjeld.errors import (
+    CancelledError,
+    ClosedError,
+    ConflictError,
+    CorruptionError,
+    FjeldError,
+    InvalidOptionError,
+    LockedError,
+    NotAKeyspaceError,
+    PoisonedError,
+    UnsupportedFormatError,
+)
+from fjeld.keyspace import Keyspace, open
+from fjeld.options import KeyspaceOptions, Leveled, PartitionOptions, PersistMode
+from fjeld.partition import Partition
+from fjeld.pin import Pin, PinnedFile
+from fjeld.snapshot import Snapshot
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "CancelledError",
+    "CheckpointInfo",
+    "ClosedError",
+    "ConflictError",
+    "CorruptionError",
+    "FjeldError",
+    "InvalidOptionError",
+    "Keyspace",
+    "KeyspaceOptions",
+    "Leveled",
+    "LockedError",
+    "NotAKeyspaceError",
+    "Partition",
+    "PartitionOptions",
+    "PersistMode",
+    "Pin",
+    "PinnedFile",
+    "PoisonedError",
+    "Snapshot",
+    "UnsupportedFormatError",
+    "__version__",
+    "open",
+]

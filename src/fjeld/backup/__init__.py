@@ -1,0 +1,1 @@
+"""Backups of a running keyspace: the checkpoint, and what moves its files."""

@@ -1,0 +1,193 @@
+"""The checkpoint: a consistent copy of a running keyspace, in seven steps that nobody waits for.
+
+    1  refuse a target that exists; make the staging folder beside it
+    2  under the commit lock: switch the journal, take version and seqno, pin them      writers: microseconds
+    3  sync the sealed journal, cut its unused tail
+    4  link every table and journal of the pinned version (or clone, or copy)
+    5  write a one-record manifest, CURRENT, the marker and checkpoint.json
+    6  sync the folders from below, rename staging to target, sync the parent
+    7  let go of the pin
+
+Files are written once (law 1), so a link is as good as a copy; the pin is a reference to files (law 2), so
+flushes and compactions go on and install their results meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo, encode_document
+from fjeld.backup.linker import Linker
+from fjeld.backup.progress import Meter, Progress
+from fjeld.backup.staging import Staging
+from fjeld.errors import InvalidOptionError
+from fjeld.kernel import files
+from fjeld.manifest.current import publish_current
+from fjeld.manifest.log import ManifestWriter
+from fjeld.manifest.marker import write_marker
+from fjeld.manifest.state import Parent
+from fjeld.manifest.version import Version
+from fjeld.sync_points import sync_point
+
+__all__ = ["Source", "take_checkpoint"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CutLike(Protocol):
+    """One pinned moment."""
+
+    seqno: int
+    stall_seconds: float
+
+    def release(self) -> None: ...
+
+
+class Source(Protocol):
+    """What a checkpoint needs of an open keyspace: versions and pins, nothing of memtables or levels."""
+
+    @property
+    def path(self) -> str: ...
+    def check_open(self) -> None: ...
+    def flush_all(self) -> None: ...
+    def cut(self, with_snapshot: bool = False) -> Any: ...
+    def finish(self, cut: Any) -> Version: ...
+    def now_ns(self) -> int: ...
+
+
+def take_checkpoint(
+    source: Source,
+    target: str | os.PathLike[str],
+    *,
+    flush: bool,
+    link: str,
+    metadata: Mapping[str, Any] | None,
+    progress: Progress | None,
+    cancel: threading.Event | None,
+    snapshot: Callable[[int], Any] | None,
+) -> CheckpointInfo:
+    """See Keyspace.backup_to. snapshot: makes the info's snapshot from the seqno of the cut, which is kept readable then."""
+    started = time.perf_counter()
+    source.check_open()
+    path = _check_target(source.path, target)
+    metadata = _check_metadata(metadata)
+    if link not in ("auto", "never"):
+        raise InvalidOptionError(f'link must be "auto" or "never", not {link!r}')
+    opened: Any = None
+    with Staging(path) as staging:
+        sync_point("backup:staged")
+        if flush:
+            source.flush_all()
+        cut = source.cut(snapshot is not None)
+        try:
+            if snapshot is not None:
+                opened = snapshot(cut.seqno)
+            sync_point("backup:cut")
+            created_at = EPOCH + timedelta(microseconds=source.now_ns() // 1000)
+            pinned = source.finish(cut)
+            sync_point("backup:finished")
+            linker = _move(source.path, staging.path, pinned, link, progress, cancel)
+            sync_point("backup:linked")
+            version = _write_metadata(staging.path, pinned, cut.seqno, created_at, metadata)
+            sync_point("backup:written")
+            staging.publish()
+            sync_point("backup:published")
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+        finally:
+            cut.release()
+    assert version.parent is not None
+    return CheckpointInfo(
+        path=path,
+        id=version.id,
+        keyspace_id=version.parent.id,
+        created_at=created_at,
+        seqno=cut.seqno,
+        partitions=tuple(sorted(state.name for state in version.partitions.values())),
+        files=tuple(version.files()),
+        linked_bytes=linker.linked_bytes,
+        reflinked_bytes=linker.reflinked_bytes,
+        copied_bytes=linker.copied_bytes,
+        stall_seconds=cut.stall_seconds,
+        elapsed_seconds=time.perf_counter() - started,
+        metadata=metadata,
+        snapshot=opened,
+    )
+
+
+def _check_target(source: str, target: str | os.PathLike[str]) -> str:
+    """Step 1: the absolute path of the target, which does not exist, has a parent, and is outside of the source."""
+    path = os.path.abspath(os.fspath(target))
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path} exists already: a checkpoint never replaces anything")
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        raise FileNotFoundError(f"the folder {parent} does not exist: make it first")
+    inside = os.path.join(os.path.realpath(parent), "")
+    if inside.startswith(os.path.join(os.path.realpath(source), "")):
+        raise ValueError(f"{path} lies inside the keyspace {source}: choose a folder outside of it")
+    return path
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The caller's metadata as it will be read back."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a mapping that JSON can hold, not {type(metadata).__name__}")
+    try:
+        read_back: dict[str, Any] = json.loads(json.dumps(dict(metadata), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"metadata must be what JSON can hold: {error}") from error
+    return read_back
+
+
+def _move(
+    source: str,
+    staging: str,
+    version: Version,
+    link: str,
+    progress: Progress | None,
+    cancel: threading.Event | None,
+) -> Linker:
+    """Step 4."""
+    records = list(version.files())
+    meter = Meter(len(records), sum(record.size_bytes or 0 for record in records), progress, cancel)
+    meter.check()
+    linker = Linker(source, staging, meter, link=link == "auto")
+    linker.move(records)
+    return linker
+
+
+def _write_metadata(
+    staging: str,
+    pinned: Version,
+    seqno: int,
+    created_at: datetime,
+    metadata: Mapping[str, Any] | None,
+) -> Version:
+    """Step 5; the version that the checkpoint is: the pinned one with an identity of its own."""
+    number = pinned.next_file
+    version = replace(
+        pinned,
+        id=str(uuid.uuid4()),
+        parent=Parent(pinned.id, seqno),
+        seqno=seqno,
+        next_file=number + 1,
+    )
+    ManifestWriter(staging, number, version).close()
+    publish_current(staging, number)
+    document = encode_document(version, created_at, metadata)
+    files.create_file(os.path.join(staging, CHECKPOINT_NAME), document, seal=True)
+    write_marker(staging)
+    return version

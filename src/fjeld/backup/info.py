@@ -1,0 +1,73 @@
+"""What a checkpoint is: the value that describes it, and its document, checkpoint.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fjeld.kernel.checksum import xxh128_hex
+from fjeld.manifest.state import FileRecord
+from fjeld.manifest.version import Version
+
+__all__ = ["CHECKPOINT_NAME", "CheckpointInfo", "encode_document"]
+
+CHECKPOINT_NAME = "checkpoint.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointInfo:
+    """A checkpoint that was taken."""
+
+    path: str
+    """The folder, absolute. It is a keyspace: opening it is restoring it."""
+    id: str
+    """The checkpoint's own identity, a UUID."""
+    keyspace_id: str
+    """The identity of the keyspace it was taken from."""
+    created_at: datetime
+    """The moment of the cut, UTC."""
+    seqno: int
+    """It holds exactly what was written up to this seqno."""
+    partitions: tuple[str, ...]
+    """The names of its partitions, sorted."""
+    files: tuple[FileRecord, ...]
+    """Its tables and journals: relative path, size in bytes, XXH3-128."""
+    linked_bytes: int
+    """Size of the files that are hard links to the source's: no byte of them was copied."""
+    reflinked_bytes: int
+    """Size of the files that share blocks with the source's until one is written."""
+    copied_bytes: int
+    """Bytes that were copied."""
+    stall_seconds: float
+    """How long the commit lock was held: what a writer may have waited at most."""
+    elapsed_seconds: float
+    """From the call to the durable target."""
+    metadata: Mapping[str, Any] | None
+    """The caller's own."""
+    snapshot: Any = field(default=None, compare=False)
+    """With with_snapshot=True: a Snapshot of the source at exactly `seqno`."""
+
+
+def encode_document(version: Version, created_at: datetime, metadata: Mapping[str, Any] | None) -> bytes:
+    """checkpoint.json for a checkpoint that consists of `version`; its last member is the checksum of the others."""
+    assert version.parent is not None
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "id": version.id,
+        "parent": version.parent.to_json(),
+        "created_at": created_at.isoformat(),
+        "seqno": version.seqno,
+        "partitions": sorted(state.name for state in version.partitions.values()),
+        "metadata": metadata,
+        "files": [
+            {"path": file.path, "size_bytes": file.size_bytes, "xxh128": file.xxh128}
+            for file in version.files()
+        ],
+    }
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    document["xxh128"] = xxh128_hex(canonical)
+    return json.dumps(document, indent=1).encode() + b"\n"

@@ -1,0 +1,1 @@
+"""The command line: `fjeld VERB PATH ...`. One file a verb; the errors of all go through one funnel."""

@@ -1,0 +1,164 @@
+"""`fjeld demo`: the stages in order, and their progress bars."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.progress import Progress
+
+import fjeld
+from fjeld.cli.demo.checkpoints import Checkpointer, window_of
+from fjeld.cli.demo.crash import CrashReport, crash_and_recover
+from fjeld.cli.demo.proof import Proof, prove
+from fjeld.cli.demo.report import CheckpointFigures, Report
+from fjeld.cli.demo.source import Limits, SourceFile, default_roots, find_files
+from fjeld.cli.demo.writer import Writer
+from fjeld.cli.exits import Exit
+from fjeld.cli.output import Output, human_bytes
+from fjeld.cli.params import json_option
+
+__all__ = ["demo"]
+
+_REPORT_EVERY = 16  # batches between two updates of a bar: an update costs as much as a small batch
+
+
+@contextmanager
+def work_folder(path: Path | None) -> Iterator[Path]:
+    """The given folder, which must not exist and is kept; else a temporary one."""
+    if path is not None:
+        path.mkdir(parents=True)
+        yield path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="fjeld-demo-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_all(
+    bars: Progress, writer: Writer, checkpointer: Checkpointer, sources: Sequence[SourceFile], windows: int
+) -> float:
+    """Every file, while checkpoints are taken in the odd windows. Returns the seconds it took."""
+    task = bars.add_task("writing files", total=len(sources), note="")
+    start = time.perf_counter()
+    checkpointer.start()
+    try:
+        for number, source in enumerate(sources):
+            checkpointer.enter(window_of(number, len(sources), windows))
+            writer.write(source.key, source.read())
+            if number % _REPORT_EVERY == 0:
+                note = f"{human_bytes(writer.written.bytes)}, {len(checkpointer.infos)} checkpoints"
+                bars.update(task, completed=number + 1, note=note)
+    finally:
+        checkpointer.finish()
+    bars.update(task, completed=len(sources))
+    return time.perf_counter() - start
+
+
+def crash_stage(bars: Progress, folder: Path, sources: Sequence[SourceFile], kill_after: int) -> CrashReport:
+    """The child, the kill, the reopening."""
+    writing = bars.add_task("a process to be killed writes", total=kill_after, note="")
+    checking = bars.add_task("looking for what it wrote", total=kill_after, note="")
+
+    def on_write(number: int) -> None:
+        if number % _REPORT_EVERY == 0 or number == kill_after:
+            bars.update(writing, completed=min(number, kill_after))
+
+    def on_check(number: int) -> None:
+        if number % _REPORT_EVERY == 0 or number >= kill_after:
+            bars.update(checking, completed=number, total=max(number, kill_after))
+
+    return crash_and_recover(
+        folder / "crash", sources, kill_after=kill_after, on_write=on_write, on_check=on_check
+    )
+
+
+def proof_stage(bars: Progress, keyspace: fjeld.Keyspace, checkpointer: Checkpointer) -> list[Proof]:
+    """A proof for each checkpoint that was kept."""
+    task = bars.add_task("proving checkpoints", total=len(checkpointer.kept), note="")
+    proofs = []
+    for taken in checkpointer.kept:
+        proofs.append(prove(keyspace, taken))
+        bars.advance(task)
+    return proofs
+
+
+def run(
+    output: Output, folder: Path, sources: Sequence[SourceFile], checkpoints: int, kill_after: int
+) -> Report:
+    """All stages."""
+    (folder / "checkpoints").mkdir()
+    with output.progress() as bars, fjeld.open(folder / "keyspace") as keyspace:
+        writer = Writer(keyspace)
+        checkpointer = Checkpointer(keyspace, folder / "checkpoints")
+        seconds = write_all(bars, writer, checkpointer, sources, windows=2 * checkpoints)
+        crash = crash_stage(bars, folder, sources, kill_after)
+        proofs = proof_stage(bars, keyspace, checkpointer)
+        checkpointer.release()
+    without_ns, during_ns = writer.latencies.split(checkpointer.in_flight, checkpointer.quiet)
+    return Report(
+        written=writer.written,
+        write_seconds=seconds,
+        checkpoints=CheckpointFigures.of(checkpointer.infos, len(checkpointer.kept)),
+        without_ns=without_ns,
+        during_ns=during_ns,
+        crash=crash,
+        proofs=proofs,
+    )
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--files", type=click.IntRange(min=1), default=20_000, show_default=True, help="So many files at most."
+)
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(min=1),
+    default=96 << 20,
+    show_default=True,
+    help="So many bytes of files at most.",
+)
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Checkpoints to keep and prove.",
+)
+@click.option(
+    "--kill-after",
+    type=click.IntRange(min=1),
+    default=1_500,
+    show_default=True,
+    help="Batches before the SIGKILL.",
+)
+@json_option
+@click.pass_context
+def demo(
+    context: click.Context, path: Path | None, files: int, max_bytes: int, checkpoints: int, kill_after: int
+) -> None:
+    """Write this Python's files, back them up meanwhile, kill a writer, and prove that all is there.
+
+    Everything is made in PATH, which must not exist and is kept; without PATH in a temporary folder.
+    Exit code 1 if a proof fails.
+    """
+    output = context.ensure_object(Output)
+    sources = find_files(default_roots(), Limits(files=files, bytes=max_bytes))
+    if not sources:
+        raise click.UsageError("no file of the Python installation fits the limits")
+    with work_folder(path) as folder:
+        report = run(output, folder, sources, checkpoints, kill_after)
+    if output.json:
+        output.document(report.document())
+    else:
+        report.print(output)
+    if not report.holds:
+        context.exit(Exit.NO)

@@ -1,0 +1,446 @@
+"""The engine of one open keyspace: what its public objects share, and what the kernel asks of the control plane.
+
+States: open -> poisoned (a sync failed, or memory ran out in the middle of a write: reads go on, writes are refused)
+-> closed. A forked child's copy is closed at once and never touches the files.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from fjeld.errors import ClosedError, PoisonedError
+from fjeld.journal.rotation import JournalRotation
+from fjeld.kernel import files
+from fjeld.kernel.commit import Commit
+from fjeld.kernel.core import TreeCore
+from fjeld.kernel.journal import JournalWriter
+from fjeld.kernel.memtable import MemtableOwner
+from fjeld.kernel.view import View
+from fjeld.maintenance.live_partition import LivePartition
+from fjeld.maintenance.maintainer import Maintainer
+from fjeld.maintenance.open_snapshots import OpenSnapshots
+from fjeld.manifest.edit import ClearPartition, CreatePartition, DropPartition, Edit
+from fjeld.manifest.state import JournalMeta, PartitionState
+from fjeld.manifest.store import VersionStore
+from fjeld.manifest.version import Version
+from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+
+__all__ = ["Cut", "Engine"]
+
+ATTEND_REFUSE = 1
+ATTEND_DURABLE = 2
+
+
+class SnapshotLike(Protocol):
+    """What the engine knows of a snapshot."""
+
+    @property
+    def seqno(self) -> int: ...
+
+    def keep(self, live: LivePartition, kept: View) -> None: ...
+
+
+class Cut:
+    """One moment of a keyspace: its version and seqno, and references that keep every file of it."""
+
+    def __init__(
+        self, version: Version, seqno: int, held: list[object], unfinished: list[JournalWriter]
+    ) -> None:
+        self.seqno = seqno
+        self.stall_seconds = 0.0
+        """How long the commit lock was held."""
+        self._version = version
+        self._held = held
+        self._unfinished = {writer.number: writer for writer in unfinished}
+
+    def finish(self) -> Version:
+        """Bring the journals of the cut into their last form (synced, truncated), oldest first; the version with them.
+
+        Lets go of the GIL; nobody waits for it. OSError where a sync fails.
+        """
+        return replace(
+            self._version, journals=tuple(self._finished(journal) for journal in self._version.journals)
+        )
+
+    def _finished(self, journal: JournalMeta) -> JournalMeta:
+        if journal.finished:
+            return journal
+        summary = self._unfinished[journal.number].finish()
+        return replace(journal, **summary)
+
+    def release(self) -> None:
+        """Let the files go. Releasing twice is fine."""
+        self._held = []
+
+
+class Engine:
+    """Everything of an open keyspace but its public face. Any thread may call any method.
+
+    `_catalog` guards `partitions` and serialises create, drop, clear and close.
+    """
+
+    def __init__(self, path: str, options: KeyspaceOptions, store: VersionStore, lock_fd: int) -> None:
+        self.path = path
+        self.options = options
+        self.store = store
+        self.snapshots = OpenSnapshots()
+        self.commit = Commit(self, options.clock)
+        self.rotation = JournalRotation(
+            store,
+            self.commit,
+            journal_bytes=options.journal_bytes,
+            mapped=options.mapped_journal,
+            wake=self._wake,
+        )
+        self.maintainer = Maintainer(
+            store, self.commit, self.rotation, self.snapshots, options, self._all_partitions
+        )
+        self.partitions: dict[str, LivePartition] = {}
+        self._lock_fd = lock_fd
+        self._pid = os.getpid()
+        self._catalog = threading.RLock()
+        self._snapshot_objects: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._refusal: Callable[[], Exception] | None = None
+        self.closed = False
+        for state in store.version.partitions.values():
+            self._adopt(state)
+
+    def start(self) -> None:
+        """Recovery is done: begin background work."""
+        if self.options.durability is not PersistMode.BUFFER:
+            self.commit.attend(ATTEND_DURABLE, True)
+        self.maintainer.start()
+
+    def seal_replayed(self, core: TreeCore) -> None:
+        """Recovery: a memtable has reached its size."""
+        self.partitions[core.name].seal_active(self.store)
+
+    def wake_from_finalizer(self) -> None:
+        """A file nobody needs any more waits to be deleted. Called from finalizers."""
+        if not self.closed:
+            self.maintainer.wake()
+
+    def abandon(self) -> None:
+        """Recovery failed: let go of everything but the lock file."""
+        self._shut("the keyspace could not be opened")
+        self.rotation.close()
+        self.store.close()
+
+    def _all_partitions(self) -> Iterable[LivePartition]:
+        return list(self.partitions.values())
+
+    def _wake(self) -> None:
+        self.maintainer.wake()
+
+    def _adopt(self, state: PartitionState) -> LivePartition:
+        view = View((MemtableOwner(),), self.store.levels(state))
+        core = TreeCore(self.commit, state.id, state.name, self.options.memtable_bytes, view)
+        live = LivePartition(core, state.options)
+        self.partitions[state.name] = live
+        return live
+
+    # ---- what the kernel asks (kernel.commit.Control) ----
+
+    def refuse(self) -> None:
+        """Raise why writes are refused."""
+        if self._refusal is not None:
+            raise self._refusal()
+
+    def refuse_partition(self, core: TreeCore) -> None:
+        """Raise why a partition is refused."""
+        if self.closed:
+            self.refuse()
+        raise ClosedError(f"the partition {core.name!r} was dropped")
+
+    def relieve(self) -> None:
+        self.maintainer.relieve()
+
+    def switch_journal(self, record_bytes: int) -> None:
+        self.rotation.make_room(record_bytes)
+
+    def seal_memtable(self, core: TreeCore) -> None:
+        live = self.partitions.get(core.name)
+        if live is not None and live.core is core and self.maintainer.flusher.seal_if_full(live):
+            self.maintainer.update_pressure()
+            self._wake()
+
+    def persist_write(self, seqno: int) -> None:
+        mode = self.options.durability
+        self.persist(PersistMode.SYNC_DATA if mode is PersistMode.BUFFER else mode, seqno)
+
+    def poison(self, cause: BaseException) -> None:
+        """Refuse writes from here on."""
+        if self._refusal is None:
+            reason = f"writes are refused since a failure ({cause}); close and open the keyspace again to recover"
+            self._refusal = lambda: PoisonedError(reason)
+            self.commit.attend(ATTEND_REFUSE, True)
+
+    # ---- durability ----
+
+    def check_open(self) -> None:
+        """ClosedError where the keyspace is closed; a poisoned one passes."""
+        if self.closed:
+            self.refuse()
+
+    def persist(self, mode: PersistMode, seqno: int | None = None) -> None:
+        self.check_open()
+        self.refuse()
+        try:
+            self.rotation.persist(mode, seqno)
+        except OSError as error:
+            self.poison(error)
+            raise PoisonedError(
+                f"a sync failed ({error}): it is not known what is on disk; close and open the keyspace again to recover"
+            ) from error
+
+    # ---- partitions ----
+
+    def names(self) -> list[str]:
+        self.check_open()
+        return sorted(self.partitions)
+
+    def find(self, name: str) -> LivePartition:
+        self.check_open()
+        live = self.partitions.get(name)
+        if live is None:
+            raise KeyError(name)
+        return live
+
+    def open_partition(self, name: str, options: PartitionOptions | None, create: bool) -> LivePartition:
+        with self._catalog:
+            self.check_open()
+            live = self.partitions.get(name)
+            if live is not None:
+                return live
+            if not create:
+                raise KeyError(name)
+            self.refuse()
+            number = self.store.next_partition()
+            edit = Edit.of(CreatePartition(number, name, PartitionOptions() if options is None else options))
+            self.store.edit(
+                edit,
+                seqno=self.commit.last_seqno,
+                install=lambda version: self._adopt_new(version.partitions[number]),
+            )
+            return self.partitions[name]
+
+    def _adopt_new(self, state: PartitionState) -> None:
+        self._adopt(state)
+
+    def drop_partition(self, name: str) -> None:
+        with self._catalog:
+            self.refuse()
+            live = self.find(name)
+            live.cancel_compaction()
+            with live.flush_lock, live.compaction_lock:
+                self._refuse_writes(live)
+                self.store.edit(
+                    Edit.of(DropPartition(live.id)),
+                    seqno=self.commit.last_seqno,
+                    install=lambda _version: self._forget(live),
+                )
+        self._wake()
+
+    def _refuse_writes(self, live: LivePartition) -> None:
+        self.commit.acquire()
+        live.core.refuse()
+        self.commit.release()
+
+    def _forget(self, live: LivePartition) -> None:
+        del self.partitions[live.name]
+        live.core.replace(View((MemtableOwner(),), ()))
+
+    def clear(self, live: LivePartition) -> None:
+        with self._catalog:
+            self.check_open()
+            self.refuse()
+            live.cancel_compaction()
+            with live.flush_lock, live.compaction_lock:
+                self.commit.acquire()
+                seqno = self.commit.last_seqno
+                live.seal_active(self.store)
+                self.commit.release()
+                sealed = live.sealed_memtables()
+
+                def install(version: Version) -> None:
+                    kept = live.core.current_view()
+                    for snapshot in list(self._snapshot_objects):
+                        if snapshot.seqno <= seqno:
+                            snapshot.keep(live, kept)
+                    live.swap(self.store, version.partitions[live.id], sealed)
+
+                self.store.edit(Edit.of(ClearPartition(live.id, seqno)), seqno=seqno, install=install)
+        self._wake()
+
+    # ---- snapshots and cuts ----
+
+    def open_snapshot(self) -> int:
+        """Enter a seqno that stays readable until close_snapshot."""
+        self.check_open()
+        return self.snapshots.open(lambda: self.commit.last_seqno)
+
+    def register_snapshot(self, snapshot: SnapshotLike) -> None:
+        self._snapshot_objects.add(snapshot)
+
+    def close_snapshot(self, seqno: int) -> None:
+        self.snapshots.close(seqno)
+
+    def cut(self, with_snapshot: bool = False) -> Cut:
+        """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for microseconds.
+
+        with_snapshot: the cut's seqno is entered among the open ones too.
+        """
+        self.check_open()
+        self.refuse()
+        taken: list[Cut] = []
+
+        def take() -> None:
+            with self.store.install_lock:
+                version = self.store.version
+                # The tuples of live tables that the views have: the cost does not grow with the number of tables.
+                held: list[object] = [live.core.current_view().levels for live in self.partitions.values()]
+                held += self.store.live_journals()
+            seqno = self.commit.last_seqno
+            if with_snapshot:
+                self.snapshots.open(lambda: seqno)
+            taken.append(Cut(version, seqno, held, self.rotation.unfinished()))
+
+        stall_seconds = self.rotation.cut(take)
+        taken[0].stall_seconds = stall_seconds
+        return taken[0]
+
+    def finish(self, cut: Cut) -> Version:
+        """Step 3: the journals of the cut are on disk in their final form. Poisons where a sync fails."""
+        try:
+            return cut.finish()
+        except OSError as error:
+            self.poison(error)
+            raise
+
+    def flush_all(self) -> None:
+        self.flush(self._all_partitions())
+
+    def now_ns(self) -> int:
+        """The time, ns since the epoch."""
+        return time.time_ns() if self.options.clock is None else self.options.clock()
+
+    # ---- maintenance ----
+
+    def flush(self, partitions: Iterable[LivePartition]) -> None:
+        self.check_open()
+        self.refuse()
+        chosen = list(partitions)
+        for live in chosen:
+            self.maintainer.flusher.seal(live)
+        for live in chosen:
+            self.maintainer.flusher.flush(live)
+        self.maintainer.update_pressure()
+        self._wake()
+
+    def compact(self, partitions: Iterable[LivePartition]) -> None:
+        chosen = list(partitions)
+        self.flush(chosen)
+        for live in chosen:
+            self.maintainer.compactor.compact_all(live)
+        self._wake()
+
+    # ---- figures ----
+
+    def state_of(self, live: LivePartition) -> PartitionState:
+        self.check_open()
+        return self.store.version.partitions[live.id]
+
+    def disk_space(self, live: LivePartition) -> int:
+        return sum(table.size_bytes for table in self.state_of(live).tables())
+
+    def approximate_len(self, live: LivePartition) -> int:
+        tables = sum(table.entries - 2 * table.tombstones for table in self.state_of(live).tables())
+        memory = sum(memtable.entries for memtable in live.core.current_view().memtables)
+        return max(0, tables + memory)
+
+    def partition_stats(self, live: LivePartition) -> dict[str, Any]:
+        state = self.state_of(live)
+        view = live.core.current_view()
+        return {
+            "id": live.id,
+            "levels": [
+                {
+                    "tables": len(tables),
+                    "bytes": sum(table.size_bytes for table in tables),
+                    "entries": sum(table.entries for table in tables),
+                    "tombstones": sum(table.tombstones + table.weak_tombstones for table in tables),
+                }
+                for tables in state.levels
+            ],
+            "memtables": len(view.memtables),
+            "memtable_bytes": sum(memtable.memory_bytes for memtable in view.memtables),
+            "memtable_entries": sum(memtable.entries for memtable in view.memtables),
+            "flushed_seqno": state.flushed_seqno,
+            "failure": None if live.failure is None else str(live.failure),
+        }
+
+    def stats(self) -> dict[str, Any]:
+        self.check_open()
+        version = self.store.version
+        failure = self.maintainer.failure
+        return {
+            "seqno": self.commit.last_seqno,
+            "persisted_seqno": self.commit.persisted_seqno,
+            "poisoned": self._refusal is not None,
+            "partitions": {live.name: self.partition_stats(live) for live in self._all_partitions()},
+            "journals": len(version.journals) + 1,
+            "journal_bytes": self.rotation.total_bytes(),
+            "manifest_bytes": self.store.manifest_bytes,
+            "cache": self.store.cache.stats(),
+            "open_files": self.store.descriptors.open_count,
+            "open_snapshots": len(self.snapshots.seqnos()),
+            "stall_seconds": self.maintainer.stall_seconds,
+            "pending_deletions": self.store.reaper.pending_files,
+            "failure": None if failure is None else str(failure),
+        }
+
+    # ---- the end ----
+
+    def _shut(self, reason: str) -> None:
+        """Refuse everything from here on."""
+        self.closed = True
+        self._refusal = lambda: ClosedError(reason)
+        self.commit.attend(ATTEND_REFUSE, True)
+        for live in self._all_partitions():
+            live.core.refuse()
+
+    def close(self) -> None:
+        """Flush what is in memory, stop the workers, let go of the folder. Closing twice is fine."""
+        with self._catalog:
+            if self.closed:
+                return
+            poisoned = self._refusal is not None
+            self.commit.acquire()
+            self._shut("the keyspace was closed: open it again")
+            self.commit.release()
+            try:
+                self.maintainer.stop()
+                if not poisoned:
+                    self._flush_at_end()
+            finally:
+                self.rotation.close()
+                self.store.close()
+                self.store.reaper.reap()
+                files.unlock_file(self._lock_fd)
+
+    def _flush_at_end(self) -> None:
+        """So that opening has nothing to replay. Where it fails, the journals still hold everything."""
+        for live in self._all_partitions():
+            self.maintainer.flusher.seal(live)
+            self.maintainer.flusher.flush(live)
+        self.rotation.retire_all()
+
+    def abandon_after_fork(self) -> None:
+        """In a child of fork: everything belongs to the parent. Takes no lock: its holder is not in this process."""
+        self._shut("the keyspace belongs to the parent process: open one of your own after the fork")

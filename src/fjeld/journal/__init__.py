@@ -1,0 +1,1 @@
+"""The journals of a keyspace: rotation, syncing, finishing, retirement and replay."""

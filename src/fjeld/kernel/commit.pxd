@@ -1,0 +1,44 @@
+# The write side of a keyspace: one lock, one journal, one counter of seqnos.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.journal cimport Journal, JournalWriter
+
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *m, void *attributes) noexcept
+    int pthread_mutex_destroy(pthread_mutex_t *m) noexcept
+    int pthread_mutex_lock(pthread_mutex_t *m) noexcept
+    int pthread_mutex_trylock(pthread_mutex_t *m) noexcept
+    int pthread_mutex_unlock(pthread_mutex_t *m) noexcept
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int clockid_t
+    cdef struct timespec:
+        long tv_sec
+        long tv_nsec
+    clockid_t CLOCK_REALTIME_COARSE
+    clockid_t CLOCK_MONOTONIC
+    int clock_gettime(clockid_t which, timespec *out) noexcept
+
+cdef enum Attention:
+    ATTEND_REFUSE = 1       # closed, poisoned or forked: control.refuse() raises the right error
+    ATTEND_DURABLE = 2      # each write is persisted before it returns
+    ATTEND_PRESSURE = 4     # flush or compaction is behind: control.relieve() slows or halts the writer
+
+cdef class Commit:
+    cdef pthread_mutex_t mutex
+    cdef Journal *journal           # the active one, or NULL
+    cdef JournalWriter writer       # owns it
+    cdef uint64_t seqno             # of the newest entry; guarded by the lock
+    cdef uint64_t visible           # what readers may see: = seqno outside of a commit; atomic
+    cdef uint64_t persisted         # every seqno up to this is on disk; atomic
+    cdef int attention              # bits of Attention; atomic
+    cdef readonly object control    # the control plane: refuse(), relieve(), switch_journal(n), seal_memtable(core), persist(seqno), poison(e)
+    cdef readonly object clock      # None: the system's coarse clock; else a callable giving ns
+
+    cdef void lock(self) noexcept
+    cdef void unlock(self) noexcept nogil
+    cdef int admit(self) except -1
+    cdef uint64_t now_ns(self) except -1
+
+cdef uint64_t monotonic_ns() noexcept nogil

@@ -1,0 +1,34 @@
+# Flush and compaction: merge memtables and tables into tables, without the GIL.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.failure cimport Failure
+from fjeld.kernel.merge cimport Merge
+from fjeld.kernel.table_writer cimport Writer
+from fjeld.kernel.view cimport View
+
+cdef class Compaction:
+    cdef Merge merge
+    cdef View inputs                # keeps memtables and tables alive
+    cdef uint64_t *snapshots        # ascending
+    cdef uint32_t snapshot_count
+    cdef bint drop_tombstones       # nothing lies beneath the output
+    cdef bint started
+    cdef bint ended
+    cdef int cancelled
+    # the key at hand
+    cdef uint8_t *key
+    cdef size_t key_bytes
+    cdef size_t key_capacity_bytes
+    cdef bint have_key
+    cdef uint32_t stripe            # snapshots below the last version that was kept or dropped as newest of its stripe
+    cdef bint pending_weak          # a weak tombstone waits for the version beneath it
+    cdef uint64_t weak_tag
+    # statistics
+    cdef readonly uint64_t entries_read
+    cdef readonly uint64_t entries_dropped
+
+    cdef int drain(self, Writer *w, uint64_t target_bytes, Failure *f) noexcept nogil
+    cdef int take(self, Writer *w, Failure *f) noexcept nogil
+    cdef int settle_weak(self, Writer *w, uint64_t tag, Failure *f) noexcept nogil
+    cdef bint same_key(self) noexcept nogil
+    cdef int next_key(self, Failure *f) noexcept nogil
+    cdef uint32_t stripe_of(self, uint64_t seqno) noexcept nogil

@@ -1,0 +1,203 @@
+"""Flush and compaction: many sorted inputs become tables, in one loop that never needs the GIL.
+
+What is kept. The open snapshots cut the seqnos into stripes; of each key the newest version of every stripe is kept,
+the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone is not kept
+either, and a kept value gets seqno 0: nobody can tell the difference, and zeros are short.
+
+A weak tombstone waits for the next older version in its stripe: a value vanishes together with it; anything else turns it
+into a plain tombstone, and where there is nothing, it stays as it is.
+
+Versions of one key are never split between two outputs.
+"""
+
+import cython
+from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, KIND_VALUE, KIND_WEAK_TOMBSTONE, fj_atomic_load, fj_atomic_store
+from cython.cimports.fjeld.kernel.failure import (
+    ST_COLD,
+    ST_OK,
+    Failure,
+    fail_nomem,
+    failure_clear,
+    raise_failure,
+)
+from cython.cimports.fjeld.kernel.merge import Source, merge_close, merge_first, merge_step
+from cython.cimports.fjeld.kernel.table import RUN_STREAM
+from cython.cimports.fjeld.kernel.table_writer import TableWriter, writer_add, writer_file_bytes
+from cython.cimports.fjeld.kernel.view import View
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdlib import calloc, free, realloc
+from cython.cimports.libc.string import memcmp, memcpy
+
+from fjeld.errors import CancelledError
+
+CANCELLED = cython.declare(cython.int, 7)
+NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
+CHECK_EVERY = cython.declare(uint64_t, 4096)  # entries between two looks at the cancel flag: about a millisecond
+
+
+@cython.cclass
+class Compaction:
+    """One merge, drained into one table after another. One thread; `cancel` may come from any."""
+
+    def __cinit__(self, inputs: View, snapshots: list, drop_tombstones: bool):
+        i: cython.Py_ssize_t
+        self.inputs = inputs
+        self.drop_tombstones = drop_tombstones
+        self.snapshots = cython.cast(
+            cython.pointer[uint64_t], calloc(len(snapshots) + 1, cython.sizeof(uint64_t))
+        )
+        if self.snapshots == cython.NULL:
+            raise MemoryError
+        for i, seqno in enumerate(sorted(set(snapshots))):
+            self.snapshots[i] = seqno
+            self.snapshot_count = i + 1
+        inputs.open_merge(cython.address(self.merge), ~cython.cast(uint64_t, 0), RUN_STREAM)
+
+    def __dealloc__(self):
+        merge_close(cython.address(self.merge))
+        free(self.snapshots)
+        free(self.key)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def stripe_of(self, seqno: uint64_t) -> uint32_t:
+        """How many snapshots do not see this seqno: versions with the same answer are in one stripe."""
+        i: uint32_t = 0
+        while i < self.snapshot_count and self.snapshots[i] < seqno:
+            i += 1
+        return i
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    @cython.inline
+    def same_key(self) -> cython.bint:
+        s: cython.pointer[Source] = self.merge.order[0]
+        return (
+            self.have_key and s.key_bytes == self.key_bytes and memcmp(s.key, self.key, s.key_bytes) == 0
+        )
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def next_key(self, f: cython.pointer[Failure]) -> cython.int:
+        """The merge stands on a new key: remember it."""
+        s: cython.pointer[Source] = self.merge.order[0]
+        grown: cython.pointer[cython.void]
+        if s.key_bytes > self.key_capacity_bytes or self.key == cython.NULL:
+            grown = realloc(self.key, s.key_bytes * 2 + 64)
+            if grown == cython.NULL:
+                return fail_nomem(f)
+            self.key = cython.cast(cython.pointer[cython.uchar], grown)
+            self.key_capacity_bytes = s.key_bytes * 2 + 64
+        memcpy(self.key, s.key, s.key_bytes)
+        self.key_bytes = s.key_bytes
+        self.have_key = True
+        self.stripe = NO_STRIPE
+        return ST_OK
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def settle_weak(
+        self, w: cython.pointer[Writer], tag: uint64_t, f: cython.pointer[Failure]
+    ) -> cython.int:
+        """Write the weak tombstone that waited, with the tag it has or became."""
+        self.pending_weak = False
+        if self.drop_tombstones and self.stripe == 0:
+            self.entries_dropped += 1
+            return ST_OK
+        return writer_add(w, self.key, self.key_bytes, tag, cython.NULL, 0, f)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def take(self, w: cython.pointer[Writer], f: cython.pointer[Failure]) -> cython.int:
+        """Decide over the version that the merge stands on."""
+        s: cython.pointer[Source] = self.merge.order[0]
+        kind: uint64_t = s.tag & 0xFF
+        tag: uint64_t = s.tag
+        stripe: uint32_t = self.stripe_of(s.tag >> 8)
+        status: cython.int
+        if self.pending_weak:
+            if stripe != self.stripe:
+                status = self.settle_weak(w, self.weak_tag, f)
+            elif kind == KIND_VALUE:
+                self.pending_weak = False  # both vanish
+                self.entries_dropped += 2
+                return ST_OK
+            else:
+                status = self.settle_weak(w, (self.weak_tag & ~cython.cast(uint64_t, 0xFF)) | KIND_TOMBSTONE, f)
+            if status != ST_OK:
+                return status
+        if stripe == self.stripe:
+            self.entries_dropped += 1
+            return ST_OK
+        self.stripe = stripe
+        if kind == KIND_WEAK_TOMBSTONE:
+            self.pending_weak = True
+            self.weak_tag = s.tag
+            return ST_OK
+        if self.drop_tombstones and stripe == 0:
+            if kind != KIND_VALUE:
+                self.entries_dropped += 1
+                return ST_OK
+            tag = KIND_VALUE  # seqno 0
+        return writer_add(w, s.key, s.key_bytes, tag, s.value, s.value_bytes, f)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def drain(
+        self, w: cython.pointer[Writer], target_bytes: uint64_t, f: cython.pointer[Failure]
+    ) -> cython.int:
+        status: cython.int
+        if not self.started:
+            self.started = True
+            status = merge_first(cython.address(self.merge), f)
+            if status != ST_OK:
+                return status
+        while self.merge.active:
+            if not self.same_key():
+                if self.pending_weak:
+                    status = self.settle_weak(w, self.weak_tag, f)
+                    if status != ST_OK:
+                        return status
+                if writer_file_bytes(w) >= target_bytes:
+                    self.have_key = False  # the next output begins with this key
+                    return ST_OK
+                status = self.next_key(f)
+                if status != ST_OK:
+                    return status
+            self.entries_read += 1
+            if self.entries_read % CHECK_EVERY == 0 and fj_atomic_load(cython.address(self.cancelled)):
+                return CANCELLED
+            status = self.take(w, f)
+            if status == ST_OK:
+                status = merge_step(cython.address(self.merge), f)
+            if status != ST_OK:
+                return status
+        self.ended = True
+        if self.pending_weak:
+            return self.settle_weak(w, self.weak_tag, f)
+        return ST_OK
+
+    def run(self, writer: TableWriter, target_bytes: int) -> bool:
+        """Fill one table up to about target_bytes; True while there is more for another. Lets go of the GIL."""
+        failure: Failure
+        status: cython.int
+        target: uint64_t = target_bytes
+        w: cython.pointer[Writer] = writer.writer
+        failure_clear(cython.address(failure))
+        with cython.nogil:
+            status = self.drain(w, target, cython.address(failure))
+        if status == CANCELLED:
+            raise CancelledError("the compaction was cancelled")
+        if status < 0 or status == ST_COLD:
+            raise_failure(cython.address(failure))
+        return not self.ended
+
+    def cancel(self):
+        """Make `run` raise CancelledError soon. From any thread."""
+        fj_atomic_store(cython.address(self.cancelled), 1)

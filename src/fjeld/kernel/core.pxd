@@ -1,0 +1,33 @@
+# What the kernel keeps of one partition.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.commit cimport Commit
+from fjeld.kernel.memtable cimport Memtable, MemtableOwner
+from fjeld.kernel.view cimport View
+
+cdef class TreeCore:
+    cdef readonly Commit commit
+    cdef readonly uint32_t id
+    cdef readonly str name
+    cdef int view_lock          # spin lock: reading or replacing `view`
+    cdef View view
+    cdef Memtable *active       # = view.memtables[0]; guarded by the commit lock
+    cdef readonly uint64_t memtable_bytes   # the active one is sealed when it holds more
+    cdef int refused            # closed, dropped or forked: every call raises
+
+    cdef View take_view(self)
+    cdef int check(self) except -1
+    cdef bint is_full(self) noexcept nogil
+
+cdef bytes coerce(object given, str what)
+cdef int check_key(object key) except -1
+cdef int check_value(object value) except -1
+
+cdef class Access:
+    cdef readonly TreeCore core
+    cdef uint64_t fixed_tag         # of a snapshot; 0: reads see the newest
+    cdef int released               # a closed snapshot: every call raises
+    cdef View kept                  # of a snapshot whose partition was cleared since: read this
+
+    cdef View take_view(self)
+    cdef uint64_t read_tag(self) noexcept
+    cdef int check(self) except -1

@@ -1,0 +1,96 @@
+"""Whole-partition passes that need no GIL: the exact count, and the digest of the logical content.
+
+Digest of a partition: XXH3-128 over `key length (u32), value length (u32), key, value` of each visible entry in key
+order. It says nothing of how the entries lie in files, so a checkpoint, a compacted copy and an import of the same
+content have the same digest.
+"""
+
+import cython
+from cython.cimports.fjeld.kernel.checksum import XXH3_128bits_update, XXH3_state_t, Xxh128
+from cython.cimports.fjeld.kernel.coding import fj_store32
+from cython.cimports.fjeld.kernel.core import Access
+from cython.cimports.fjeld.kernel.failure import (
+    ST_END,
+    ST_NOMEM,
+    ST_OK,
+    Failure,
+    failure_clear,
+    raise_failure,
+)
+from cython.cimports.fjeld.kernel.merge import Merge, merge_close, merge_first, merge_next
+from cython.cimports.fjeld.kernel.table import RUN_STREAM
+from cython.cimports.fjeld.kernel.view import View
+from cython.cimports.libc.stdint import uint8_t, uint64_t
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def count_pass(m: cython.pointer[Merge], count: cython.pointer[uint64_t], f: cython.pointer[Failure]) -> cython.int:
+    status: cython.int = merge_first(m, f)
+    while status == ST_OK:
+        status = merge_next(m, f)
+        if status == ST_OK:
+            count[0] += 1
+    return status
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def digest_pass(
+    m: cython.pointer[Merge],
+    state: cython.pointer[XXH3_state_t],
+    count: cython.pointer[uint64_t],
+    f: cython.pointer[Failure],
+) -> cython.int:
+    lengths: uint8_t[8]
+    status: cython.int = merge_first(m, f)
+    while status == ST_OK:
+        status = merge_next(m, f)
+        if status == ST_OK:
+            count[0] += 1
+            fj_store32(lengths, m.key_bytes)
+            fj_store32(lengths + 4, m.value_bytes)
+            XXH3_128bits_update(state, lengths, 8)
+            XXH3_128bits_update(state, m.key, m.key_bytes)
+            XXH3_128bits_update(state, m.value, m.value_bytes)
+    return status
+
+
+@cython.cfunc
+def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
+    failure: Failure
+    merge: Merge
+    status: cython.int
+    count: uint64_t = 0
+    xxh: cython.pointer[XXH3_state_t] = cython.NULL if state is None else state.state
+    access.check()
+    tag: uint64_t = access.read_tag()
+    view: View = access.take_view()
+    failure_clear(cython.address(failure))
+    view.open_merge(cython.address(merge), tag, RUN_STREAM)
+    try:
+        if state is None:
+            with cython.nogil:
+                status = count_pass(cython.address(merge), cython.address(count), cython.address(failure))
+        else:
+            with cython.nogil:
+                status = digest_pass(
+                    cython.address(merge), xxh, cython.address(count), cython.address(failure)
+                )
+        if status != ST_END:
+            raise_failure(cython.address(failure))
+    finally:
+        merge_close(cython.address(merge))
+    return count
+
+
+def count_entries(access: Access) -> int:
+    """The exact number of entries that `access` sees. Reads all keys; lets go of the GIL."""
+    return scan_all(access, None)
+
+
+def digest_entries(access: Access, state: Xxh128) -> int:
+    """Feed every entry that `access` sees to `state`; their number. Lets go of the GIL."""
+    return scan_all(access, state)

@@ -1,0 +1,1 @@
+# Calls for compiled code only: see file_calls.pxd.

@@ -1,0 +1,1 @@
+# For compiled code only: see file_copy.pxd.

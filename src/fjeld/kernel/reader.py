@@ -1,0 +1,191 @@
+"""The reading methods that partitions and snapshots share: point look-ups and ranges over one partition.
+
+A hit in memory never lets go of the GIL and allocates nothing but the returned bytes.
+"""
+
+import cython
+from cython.cimports.cpython.bytes import (
+    PyBytes_AS_STRING,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
+from cython.cimports.fjeld.kernel.coding import KIND_VALUE, cbytes
+from cython.cimports.fjeld.kernel.core import Access, check_key, coerce
+from cython.cimports.fjeld.kernel.cursor import Cursor
+from cython.cimports.fjeld.kernel.scan import SCAN_ITEMS, SCAN_KEYS, SCAN_VALUES, Scan
+from cython.cimports.fjeld.kernel.view import Found, View, found_release
+from cython.cimports.libc.stdint import uint64_t
+
+MISSING = cython.declare(object, object())
+
+
+@cython.cfunc
+@cython.inline
+def key_bytes(key: object) -> bytes:
+    """A key as exact bytes of an allowed length."""
+    if not PyBytes_CheckExact(key):
+        key = coerce(key, "key")
+    if PyBytes_GET_SIZE(key) > 65535:
+        check_key(key)
+    return key
+
+
+@cython.cfunc
+def bound(key: object, follow: cython.bint) -> bytes:
+    """An end of a range; `follow`: just behind the key."""
+    if key is None:
+        return None
+    exact: bytes = key_bytes(key)
+    return exact + b"\x00" if follow else exact
+
+
+@cython.cfunc
+def after_prefix(prefix: bytes) -> bytes:
+    """The first key behind all that begin with the prefix, or None."""
+    kept: bytes = prefix.rstrip(b"\xff")
+    if not kept:
+        return None
+    return kept[: len(kept) - 1] + bytes([kept[len(kept) - 1] + 1])
+
+
+@cython.cclass
+class Reader(Access):
+    """Reads of one partition: the newest state, or that of a snapshot. Safe to use from many threads."""
+
+    @cython.cfunc
+    def lookup(self, key: object, default: object) -> object:
+        found: Found
+        view: View
+        value: object
+        self.check()
+        if not PyBytes_CheckExact(key) or PyBytes_GET_SIZE(key) > 65535:
+            key = key_bytes(key)
+        tag: uint64_t = self.read_tag()
+        view = self.take_view()
+        if (
+            view.find(
+                cython.cast(cbytes, PyBytes_AS_STRING(key)), PyBytes_GET_SIZE(key), tag, cython.address(found)
+            )
+            == 0
+        ):
+            return default
+        value = default
+        if (found.tag & 0xFF) == KIND_VALUE:
+            value = PyBytes_FromStringAndSize(cython.cast(cython.p_char, found.value), found.value_bytes)
+        found_release(cython.address(found))
+        return value
+
+    def get(self, key, default=None):
+        """The value of key, or default."""
+        return self.lookup(key, default)
+
+    def __getitem__(self, key):
+        value: object = self.lookup(key, MISSING)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key):
+        return self.size_of(key) is not None
+
+    def size_of(self, key):
+        """The length of key's value in bytes, or None where there is no such key; the value is not copied."""
+        found: Found
+        size: object = None
+        self.check()
+        exact: bytes = key_bytes(key)
+        tag: uint64_t = self.read_tag()
+        view: View = self.take_view()
+        if (
+            view.find(
+                cython.cast(cbytes, PyBytes_AS_STRING(exact)), PyBytes_GET_SIZE(exact), tag, cython.address(found)
+            )
+            == 0
+        ):
+            return None
+        if (found.tag & 0xFF) == KIND_VALUE:
+            size = found.value_bytes
+        found_release(cython.address(found))
+        return size
+
+    def get_many(self, keys):
+        """The values of many keys as of one moment, in their order; None for each that is not there."""
+        found: Found
+        view: View
+        value: object
+        key: object
+        values: list = []
+        self.check()
+        tag: uint64_t = self.read_tag()
+        view = self.take_view()
+        for key in keys:
+            if not PyBytes_CheckExact(key) or PyBytes_GET_SIZE(key) > 65535:
+                key = key_bytes(key)
+            value = None
+            if view.find(
+                cython.cast(cbytes, PyBytes_AS_STRING(key)), PyBytes_GET_SIZE(key), tag, cython.address(found)
+            ):
+                if (found.tag & 0xFF) == KIND_VALUE:
+                    value = PyBytes_FromStringAndSize(
+                        cython.cast(cython.p_char, found.value), found.value_bytes
+                    )
+                found_release(cython.address(found))
+            values.append(value)
+        return values
+
+    # ---- ranges ----
+
+    def range(self, start=None, stop=None, *, include_start=True, include_stop=False, reverse=False):
+        """An iterator over (key, value) between two keys (None: open), as of now."""
+        self.check()
+        return Scan(self, bound(start, not include_start), bound(stop, include_stop), reverse, SCAN_ITEMS)
+
+    def prefix(self, prefix, *, reverse=False):
+        """An iterator over (key, value) of all keys that begin with `prefix`, as of now."""
+        self.check()
+        exact: bytes = key_bytes(prefix)
+        return Scan(self, exact, after_prefix(exact), reverse, SCAN_ITEMS)
+
+    def scan_items(self, reverse=False):
+        """An iterator over all (key, value), as of now."""
+        self.check()
+        return Scan(self, None, None, reverse, SCAN_ITEMS)
+
+    def scan_keys(self, reverse=False):
+        """An iterator over all keys, as of now."""
+        self.check()
+        return Scan(self, None, None, reverse, SCAN_KEYS)
+
+    def scan_values(self, reverse=False):
+        """An iterator over all values in the order of their keys, as of now."""
+        self.check()
+        return Scan(self, None, None, reverse, SCAN_VALUES)
+
+    def __iter__(self):
+        return self.scan_keys()
+
+    def __reversed__(self):
+        return self.scan_keys(True)
+
+    def first(self):
+        """The entry with the least key as (key, value), or None."""
+        return next(self.scan_items(), None)
+
+    def last(self):
+        """The entry with the greatest key as (key, value), or None."""
+        return next(self.scan_items(True), None)
+
+    def is_empty(self):
+        """Is there no entry?"""
+        return next(self.scan_keys(), None) is None
+
+    def cursor(self, *, start=None, stop=None, prefix=None):
+        """A movable cursor over a range (start <= key < stop) or a prefix, as of now."""
+        self.check()
+        if prefix is None:
+            return Cursor(self, bound(start, False), bound(stop, False))
+        if start is not None or stop is not None:
+            raise ValueError("a cursor takes a prefix, or start and stop, not both")
+        exact: bytes = key_bytes(prefix)
+        return Cursor(self, exact, after_prefix(exact))

@@ -1,0 +1,1 @@
+# Recovery: records of a journal back into memtables.

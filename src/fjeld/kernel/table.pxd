@@ -1,0 +1,73 @@
+# The reader of a table. The cursor over a run of tables is in run.pxd.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, int32_t
+from fjeld.kernel.block cimport Block, Entry
+from fjeld.kernel.cache cimport Cache, BlockCache
+from fjeld.kernel.descriptors cimport Descriptor, Descriptors, DescriptorPool
+from fjeld.kernel.failure cimport Failure
+from fjeld.kernel.footer cimport Footer
+
+cdef struct Table:
+    const char *path
+    Descriptor descriptor       # its place in the pool of open files
+    uint64_t file_bytes
+    uint32_t blocks
+    uint64_t entries
+    # sparse index: the last key of each block
+    uint32_t prefix_bytes       # common to all keys of the table
+    uint64_t *heads             # fj_head64 of each last key after the table's prefix
+    uint32_t *key_offsets       # blocks + 1 offsets into keys
+    uint8_t *keys               # the last keys in full
+    uint64_t *block_offsets     # blocks + 1
+    const uint8_t *smallest     # smallest key (in full), and its length
+    uint32_t smallest_bytes
+    const uint8_t *largest
+    uint32_t largest_bytes
+    uint32_t filter_lines
+    uint32_t filter_probes
+    uint8_t *filter             # 64-byte aligned
+    int slot_lock
+    Block **slots               # the direct slots: blocks of this table that are in the cache
+    Cache *cache
+    Descriptors *descriptors
+    uint64_t memory_bytes       # index + filter + slots
+    # private
+    uint8_t *edges              # holds smallest
+    Footer footer
+
+cdef class TableReader:
+    """Owns a Table. Open reads footer, index, filter and properties (checked); blocks are read when asked for."""
+    cdef Table *table
+    cdef readonly str path
+    cdef readonly dict properties
+    cdef BlockCache cache               # keep alive
+    cdef DescriptorPool descriptors     # keep alive
+    cdef object open_file(self, bytes path, object expected_bytes)
+    cdef object take_properties(self, bytes text)
+
+cdef bint table_may_contain(const Table *t, uint64_t key_hash) noexcept nogil     # key_hash = xxh64 of the user key
+cdef bint table_covers(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # smallest <= key <= largest
+cdef uint32_t table_find_block(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # first block whose last key >= key; t.blocks if none
+cdef Block *table_cached_block(Table *t, uint32_t i) noexcept nogil             # a reference, or NULL where it is not in memory
+cdef Block *table_load_block(Table *t, uint32_t i, Failure *f) noexcept nogil   # reads, checks, decompresses, builds, caches; a reference, or NULL with f set. Blocks: call without the GIL
+
+# Point look-up: the newest version of key with tag <= max_tag (max_tag = snapshot seqno << 8 | 0xff).
+# ST_OK: *out and *block (a reference that the caller releases) are set; ST_END: not here; ST_COLD: *cold is the block to table_load_block
+# before calling again. It does not fail, and does not look at the filter.
+cdef int table_get(Table *t, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out, Block **block,
+                   uint32_t *cold) noexcept nogil
+
+# The same, where the block was cold: reads what is not in memory, never ST_COLD; failures in f. Blocks: call without the GIL.
+cdef int table_get_cold(Table *t, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out, Block **block,
+                        Failure *f) noexcept nogil
+
+cdef enum Finding:      # in one block
+    FOUND
+    ABSENT
+    FURTHER             # if anywhere, in the next block
+
+cdef enum RunMode:      # of the cursor over a run (run.pxd)
+    RUN_CACHED = 0      # through the cache; a missing block is ST_COLD
+    RUN_STREAM = 1      # for compaction, verify and digest: private read-ahead, past the cache, never ST_COLD
+
+# The data block of n bytes (trailer included) that was read at `offset`: checked, decompressed, cooked; in no cache. NULL: f is set.
+cdef Block *table_cook(const Table *t, const uint8_t *raw, size_t n, uint64_t offset, Failure *f) noexcept nogil

@@ -1,0 +1,31 @@
+import os
+from typing import Any, final
+
+from fjeld.kernel.cache import BlockCache
+from fjeld.kernel.descriptors import DescriptorPool
+from fjeld.kernel.run_scan import RunScan
+
+@final
+class TableReader:
+    path: str
+    properties: dict[str, Any]
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        cache: BlockCache,
+        descriptors: DescriptorPool,
+        *,
+        expected_bytes: int | None = None,
+    ) -> None: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def file_bytes(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def may_contain(self, key: bytes) -> bool: ...
+    def get(self, key: bytes, max_seqno: int | None = None) -> tuple[int, int, bytes] | None: ...
+    def scan(self, stream: bool = True, reverse: bool = False) -> RunScan: ...
+    def check(self) -> None: ...

@@ -1,0 +1,3 @@
+from fjeld.kernel.table import TableReader
+
+def check_table(reader: TableReader) -> dict[str, int]: ...

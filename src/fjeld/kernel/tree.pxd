@@ -1,0 +1,5 @@
+# One partition's kernel: reading and writing.
+from fjeld.kernel.reader cimport Reader
+
+cdef class Tree(Reader):
+    cdef int put(self, int kind, object key, object value) except -1

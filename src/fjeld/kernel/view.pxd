@@ -1,0 +1,32 @@
+# What a reader of one partition sees: memtables and tables, as one immutable value.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.block cimport Block
+from fjeld.kernel.memtable cimport Memtable, MemtableOwner
+from fjeld.kernel.merge cimport Merge
+from fjeld.kernel.table cimport Table
+
+cdef struct Level:
+    Table **tables          # in order, disjoint
+    uint32_t count
+
+cdef struct Found:
+    uint64_t tag
+    const uint8_t *value
+    uint32_t value_bytes
+    Block *block            # a reference that keeps `value` alive, or NULL (a memtable of the view does)
+
+cdef class View:
+    cdef readonly tuple memtables       # MemtableOwner, newest first; the first is the active one
+    cdef readonly tuple levels          # of tuples of TableReader; level 0 newest first
+    cdef Memtable **mem
+    cdef uint32_t mem_count
+    cdef Table **level0
+    cdef uint32_t level0_count
+    cdef Level *runs                    # levels 1.. that hold tables
+    cdef uint32_t run_count
+
+    # The newest version of key with tag <= max_tag (any kind): 1 and *out, or 0. Raises on damage.
+    cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out) except -1
+    cdef int open_merge(self, Merge *m, uint64_t max_tag, int mode) except -1
+
+cdef void found_release(Found *found) noexcept nogil

@@ -1,0 +1,210 @@
+"""A view: what a reader of one partition sees, as one immutable value.
+
+The active memtable, the sealed ones, level 0 (newest first) and one run of disjoint tables a level. Flush and compaction
+put a new view in the partition's place; a reader that holds an old one goes on reading it, and keeps its memtables and
+files alive by holding it (law 2). Only the active memtable changes under a reader, and only by newer seqnos.
+"""
+
+import cython
+from cython.cimports.fjeld.kernel.block import Block, Entry, block_release
+from cython.cimports.fjeld.kernel.checksum import fj_xxh64
+from cython.cimports.fjeld.kernel.coding import cbytes, fj_compare
+from cython.cimports.fjeld.kernel.failure import (
+    ST_COLD,
+    ST_NOMEM,
+    ST_OK,
+    Failure,
+    failure_clear,
+    raise_failure,
+)
+from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memtable_get
+from cython.cimports.fjeld.kernel.merge import merge_add_memtable, merge_add_run, merge_init
+from cython.cimports.fjeld.kernel.table import (
+    TableReader,
+    table_covers,
+    table_get,
+    table_get_cold,
+    table_may_contain,
+)
+from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.libc.stdlib import calloc, free
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.inline
+def found_release(found: cython.pointer[Found]) -> cython.void:
+    if found.block != cython.NULL:
+        block_release(found.block)
+        found.block = cython.NULL
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+@cython.inline
+def level_find(
+    level: cython.pointer[Level], key: cbytes, key_bytes: cython.size_t
+) -> cython.pointer[Table]:
+    """The one table of a level that may hold the key, or NULL."""
+    low: uint32_t = 0
+    high: uint32_t = level.count
+    middle: uint32_t
+    t: cython.pointer[Table]
+    while low < high:
+        middle = (low + high) >> 1
+        t = level.tables[middle]
+        if fj_compare(t.largest, t.largest_bytes, key, key_bytes) < 0:
+            low = middle + 1
+        else:
+            high = middle
+    if low == level.count:
+        return cython.NULL
+    t = level.tables[low]
+    return t if table_covers(t, key, key_bytes) else cython.NULL
+
+
+@cython.cfunc
+def find_in_table(
+    t: cython.pointer[Table],
+    key: cbytes,
+    key_bytes: cython.size_t,
+    hashed: uint64_t,
+    max_tag: uint64_t,
+    out: cython.pointer[Found],
+) -> cython.int:
+    entry: Entry
+    cold: uint32_t = 0
+    status: cython.int
+    failure: Failure
+    if table_may_contain(t, hashed) == 0:
+        return 0
+    status = table_get(
+        t, key, key_bytes, max_tag, cython.address(entry), cython.address(out.block), cython.address(cold)
+    )
+    if status == ST_COLD:
+        failure_clear(cython.address(failure))
+        with cython.nogil:
+            status = table_get_cold(
+                t,
+                key,
+                key_bytes,
+                max_tag,
+                cython.address(entry),
+                cython.address(out.block),
+                cython.address(failure),
+            )
+        if status < 0:
+            raise_failure(cython.address(failure))
+    if status != ST_OK:
+        return 0
+    out.tag = entry.tag
+    out.value = entry.value
+    out.value_bytes = entry.value_bytes
+    return 1
+
+
+@cython.cclass
+class View:
+    """`memtables`: newest first; `levels`: level 0 newest first, the deeper ones in key order and disjoint."""
+
+    def __cinit__(self, memtables: tuple, levels: tuple):
+        i: cython.Py_ssize_t
+        self.memtables = memtables
+        self.levels = levels
+        self.mem = cython.cast(
+            cython.pointer[cython.pointer[Memtable]],
+            calloc(len(memtables) + 1, cython.sizeof(cython.pointer[Memtable])),
+        )
+        self.runs = cython.cast(cython.pointer[Level], calloc(len(levels) + 1, cython.sizeof(Level)))
+        if self.mem == cython.NULL or self.runs == cython.NULL:
+            raise MemoryError
+        owner: MemtableOwner
+        for i in range(len(memtables)):
+            owner = memtables[i]
+            self.mem[i] = owner.memtable
+        self.mem_count = len(memtables)
+        if levels:
+            self.level0 = table_array(levels[0])
+            self.level0_count = len(levels[0])
+        for level in levels[1:]:
+            if level:
+                self.runs[self.run_count].tables = table_array(level)
+                self.runs[self.run_count].count = len(level)
+                self.run_count += 1
+
+    def __dealloc__(self):
+        i: uint32_t
+        free(self.mem)
+        free(self.level0)
+        if self.runs != cython.NULL:
+            for i in range(self.run_count):
+                free(self.runs[i].tables)
+        free(self.runs)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def find(
+        self, key: cbytes, key_bytes: cython.size_t, max_tag: uint64_t, out: cython.pointer[Found]
+    ) -> cython.int:
+        i: uint32_t
+        e: cython.pointer[MemEntry]
+        t: cython.pointer[Table]
+        hashed: uint64_t
+        out.block = cython.NULL
+        for i in range(self.mem_count):
+            if self.mem[i].entries == 0:
+                continue
+            e = memtable_get(self.mem[i], key, key_bytes, max_tag)
+            if e != cython.NULL:
+                out.tag = e.tag
+                out.value = cython.address(e.data[0]) + e.key_bytes
+                out.value_bytes = e.value_bytes
+                return 1
+        if self.level0_count == 0 and self.run_count == 0:
+            return 0
+        hashed = fj_xxh64(key, key_bytes)
+        for i in range(self.level0_count):
+            t = self.level0[i]
+            if table_covers(t, key, key_bytes) and find_in_table(t, key, key_bytes, hashed, max_tag, out):
+                return 1
+        for i in range(self.run_count):
+            t = level_find(cython.address(self.runs[i]), key, key_bytes)
+            if t != cython.NULL and find_in_table(t, key, key_bytes, hashed, max_tag, out):
+                return 1
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def open_merge(self, m: cython.pointer[Merge], max_tag: uint64_t, mode: cython.int) -> cython.int:
+        """Make `m` a merge of all that the view holds."""
+        i: uint32_t
+        sources: uint32_t = self.mem_count + self.level0_count + self.run_count
+        if merge_init(m, sources, max_tag) == ST_NOMEM:
+            raise MemoryError
+        for i in range(self.mem_count):
+            if self.mem[i].entries:
+                merge_add_memtable(m, self.mem[i])
+        for i in range(self.level0_count):
+            merge_add_run(m, self.level0 + i, 1, mode)
+        for i in range(self.run_count):
+            merge_add_run(m, self.runs[i].tables, self.runs[i].count, mode)
+        return 0
+
+
+@cython.cfunc
+def table_array(level: tuple) -> cython.pointer[cython.pointer[Table]]:
+    """A C array of the tables, borrowed from the readers."""
+    i: cython.Py_ssize_t
+    reader: TableReader
+    found: cython.pointer[cython.pointer[Table]] = cython.cast(
+        cython.pointer[cython.pointer[Table]],
+        calloc(len(level) + 1, cython.sizeof(cython.pointer[Table])),
+    )
+    if found == cython.NULL:
+        raise MemoryError
+    for i in range(len(level)):
+        reader = level[i]
+        found[i] = reader.table
+    return found

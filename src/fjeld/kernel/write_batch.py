@@ -1,0 +1,312 @@
+"""Atomic batches, and the commit of single entries: where writes meet the journal and the memtables.
+
+Under the commit lock, in this order: journal record, memtables, seqno published. See commit.py for the whole picture.
+"""
+
+import os
+
+import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cython.cimports.fjeld.kernel.coding import (
+    KIND_TOMBSTONE,
+    KIND_VALUE,
+    KIND_WEAK_TOMBSTONE,
+    cbytes,
+    fj_atomic_store64,
+)
+from cython.cimports.fjeld.kernel.commit import ATTEND_DURABLE, ATTEND_PRESSURE, ATTEND_REFUSE, Commit
+from cython.cimports.fjeld.kernel.core import Access, TreeCore, check_key, check_value, coerce
+from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK
+from cython.cimports.fjeld.kernel.journal import (
+    RECORD_HEADER_BYTES,
+    entry_bytes,
+    entry_put,
+    journal_begin,
+    journal_commit,
+    journal_fits,
+)
+from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
+from cython.cimports.fjeld.kernel.memtable import memtable_insert
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdlib import free, realloc
+from cython.cimports.libc.string import memcpy
+
+from fjeld.errors import ClosedError
+
+MAX_BATCH_BYTES = cython.declare(cython.size_t, 0xFFFF0000)  # a record's length is 32 bits
+
+
+@cython.cfunc
+def out_of_memory(commit: Commit) -> cython.int:
+    """The record is in the journal, but not all of it in the memtables: only reopening makes them agree."""
+    error: object = MemoryError("no memory for the memtable: the keyspace refuses writes until it is reopened")
+    commit.control.poison(error)
+    raise error
+
+
+@cython.cfunc
+def journal_failed(core: TreeCore, errnum: cython.int) -> cython.int:
+    raise OSError(-errnum, os.strerror(-errnum), core.commit.writer.path)
+
+
+@cython.cfunc
+def lock_for(core: TreeCore, needed: cython.size_t) -> cython.int:
+    """Take the commit lock with room for a record of `needed` bytes and for its entries."""
+    commit: Commit = core.commit
+    while True:
+        if commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
+            commit.admit()
+        if core.refused:
+            core.check()
+        commit.lock()
+        if commit.attention & ATTEND_REFUSE or core.refused:
+            commit.unlock()
+        elif not journal_fits(commit.journal, needed):
+            commit.unlock()
+            commit.control.switch_journal(needed)
+        elif core.is_full():
+            commit.unlock()
+            commit.control.seal_memtable(core)
+        else:
+            return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None) -> cython.int:
+    commit: Commit = core.commit
+    seqno: uint64_t
+    to: cython.pointer[uint8_t]
+    status: cython.int
+    k: cbytes = cython.cast(cbytes, PyBytes_AS_STRING(key))
+    kn: cython.size_t = PyBytes_GET_SIZE(key)
+    v: cbytes = cython.NULL
+    vn: cython.size_t = 0
+    if value is not None:
+        v = cython.cast(cbytes, PyBytes_AS_STRING(value))
+        vn = PyBytes_GET_SIZE(value)
+    needed: cython.size_t = RECORD_HEADER_BYTES + entry_bytes(core.id, kn, vn)
+    now: uint64_t = commit.now_ns()
+    lock_for(core, needed)
+    seqno = commit.seqno + 1
+    to = journal_begin(commit.journal, needed)
+    if to == cython.NULL:
+        commit.unlock()
+        return journal_failed(core, -commit.journal.errnum)
+    entry_put(to, kind, core.id, k, kn, v, vn)
+    status = journal_commit(commit.journal, needed, 1, seqno, now, commit.persisted)
+    if status != 0:
+        commit.unlock()
+        return journal_failed(core, status)
+    status = memtable_insert(core.active, k, kn, (seqno << 8) | cython.cast(uint64_t, kind), v, vn)
+    commit.seqno = seqno
+    if status == ST_OK:
+        fj_atomic_store64(cython.address(commit.visible), seqno)
+    commit.unlock()
+    if status == ST_NOMEM:
+        return out_of_memory(commit)
+    if commit.attention & ATTEND_DURABLE:
+        commit.control.persist_write(seqno)
+    return 0
+
+
+@cython.cclass
+class WriteBatch:
+    """Entries for one or more partitions of one keyspace, written as one atomic record.
+
+    Not thread-safe. What it holds was copied: the caller's buffers may change.
+    """
+
+    def __cinit__(self, commit: Commit, *args, **kwargs):
+        self.commit = commit
+        self.cores = []
+
+    def __dealloc__(self):
+        free(self.data)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def grow(self, needed: cython.size_t) -> cython.int:
+        grown: cython.pointer[cython.void]
+        capacity: cython.size_t = needed * 2 if needed > 2048 else 4096
+        if needed > MAX_BATCH_BYTES:
+            raise ValueError("a batch has at most 4 GiB: split it")
+        grown = realloc(self.data, capacity)
+        if grown == cython.NULL:
+            raise MemoryError
+        self.data = cython.cast(cython.pointer[uint8_t], grown)
+        self.capacity_bytes = capacity
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def add(self, core: TreeCore, kind: cython.int, key: object, value: object) -> cython.int:
+        k: cbytes
+        v: cbytes = cython.NULL
+        kn: cython.size_t
+        vn: cython.size_t = 0
+        needed: cython.size_t
+        if self.finished:
+            raise ClosedError("this batch was committed or discarded: begin a new one")
+        if not PyBytes_CheckExact(key):
+            key = coerce(key, "key")
+        check_key(key)
+        k = cython.cast(cbytes, PyBytes_AS_STRING(key))
+        kn = PyBytes_GET_SIZE(key)
+        if value is not None:
+            if not PyBytes_CheckExact(value):
+                value = coerce(value, "value")
+            check_value(value)
+            v = cython.cast(cbytes, PyBytes_AS_STRING(value))
+            vn = PyBytes_GET_SIZE(value)
+        if core is not self.recent:
+            if core.commit is not self.commit:
+                raise ValueError(f"partition {core.name!r} belongs to another keyspace than this batch")
+            if core.refused:
+                core.check()
+            if core not in self.cores:
+                self.cores.append(core)
+            self.recent = core
+        needed = self.bytes + entry_bytes(core.id, kn, vn)
+        if needed > self.capacity_bytes:
+            self.grow(needed)
+        entry_put(self.data + self.bytes, kind, core.id, k, kn, v, vn)
+        self.bytes = needed
+        self.count += 1
+        return 0
+
+    @cython.cfunc
+    def find_obstacle(self, needed: cython.size_t) -> object:
+        """Requires: commit lock. None where the batch can be written now; else what to attend to first."""
+        core: TreeCore
+        if self.commit.attention & ATTEND_REFUSE:
+            return self
+        if not journal_fits(self.commit.journal, needed):
+            return self.commit
+        for core in self.cores:
+            if core.refused:
+                return self
+            if core.is_full():
+                return core
+        return None
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def apply(self, seqno: uint64_t) -> cython.int:
+        """Requires: commit lock. Put the entries into their memtables."""
+        p: cbytes = self.data
+        end: cbytes = self.data + self.bytes
+        entry: JournalEntry
+        core: TreeCore = None
+        status: cython.int = ST_OK
+        while p < end and status == ST_OK:
+            entry_next(cython.address(p), end, cython.address(entry))
+            if core is None or core.id != entry.partition:
+                for core in self.cores:
+                    if core.id == entry.partition:
+                        break
+            status = memtable_insert(
+                core.active,
+                entry.key,
+                entry.key_bytes,
+                (seqno << 8) | cython.cast(uint64_t, entry.kind),
+                entry.value,
+                entry.value_bytes,
+            )
+            seqno += 1
+        return status
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def write(self, durable: cython.int) -> cython.int:
+        commit: Commit = self.commit
+        core: TreeCore
+        needed: cython.size_t = RECORD_HEADER_BYTES + self.bytes
+        status: cython.int
+        seqno: uint64_t
+        obstacle: object
+        to: cython.pointer[uint8_t]
+        now: uint64_t = commit.now_ns()
+        while True:
+            if commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
+                commit.admit()
+            for core in self.cores:
+                if core.refused:
+                    core.check()
+            commit.lock()
+            obstacle = self.find_obstacle(needed)
+            if obstacle is None:
+                break
+            commit.unlock()
+            if obstacle is commit:
+                commit.control.switch_journal(needed)
+            elif obstacle is not self:
+                commit.control.seal_memtable(obstacle)
+        seqno = commit.seqno + 1
+        to = journal_begin(commit.journal, needed)
+        if to == cython.NULL:
+            commit.unlock()
+            return journal_failed(self.cores[0], -commit.journal.errnum)
+        memcpy(to, self.data, self.bytes)
+        status = journal_commit(commit.journal, needed, self.count, seqno, now, commit.persisted)
+        if status != 0:
+            commit.unlock()
+            return journal_failed(self.cores[0], status)
+        status = self.apply(seqno)
+        commit.seqno = seqno + self.count - 1
+        if status == ST_OK:
+            fj_atomic_store64(cython.address(commit.visible), commit.seqno)
+        seqno = commit.seqno
+        commit.unlock()
+        if status == ST_NOMEM:
+            return out_of_memory(commit)
+        if durable > 0 or (durable < 0 and commit.attention & ATTEND_DURABLE):
+            commit.control.persist_write(seqno)
+        return 0
+
+    # ---- the public face ----
+
+    def insert(self, partition: Access, key, value):
+        """Put key = value into the batch."""
+        if value is None:
+            coerce(value, "value")
+        self.add(partition.core, KIND_VALUE, key, value)
+
+    def remove(self, partition: Access, key):
+        """Put the removal of key into the batch; it need not exist."""
+        self.add(partition.core, KIND_TOMBSTONE, key, None)
+
+    def remove_weak(self, partition: Access, key):
+        """Put the removal of a key into the batch that was inserted once since it was last removed."""
+        self.add(partition.core, KIND_WEAK_TOMBSTONE, key, None)
+
+    def __len__(self):
+        return self.count
+
+    def clear(self):
+        """Forget what was put in; the batch can be used on."""
+        self.bytes = 0
+        self.count = 0
+        self.cores = []
+        self.recent = None
+
+    def write_now(self, durable=None):
+        """Write all of it, atomically; the batch is finished then.
+
+        durable: persist before returning, yes or no; None: as the keyspace's option says.
+        """
+        if self.finished:
+            raise ClosedError("this batch was committed or discarded: begin a new one")
+        if self.count:
+            self.write(-1 if durable is None else bool(durable))
+        else:
+            self.commit.admit()
+        self.finish()
+
+    def finish(self):
+        """No more use; memory goes."""
+        self.clear()
+        self.finished = True
+        free(self.data)
+        self.data = cython.NULL
+        self.capacity_bytes = 0

@@ -1,0 +1,241 @@
+"""The keyspace: one folder, one journal, any number of partitions."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from fjeld.backup.checkpoint import take_checkpoint
+from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.progress import Progress
+from fjeld.batch import Batch
+from fjeld.engine import Engine
+from fjeld.kernel.checksum import Xxh128
+from fjeld.kernel.digest import digest_entries
+from fjeld.manifest.fields import check_partition_name
+from fjeld.opening import open_engine
+from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+from fjeld.partition import Partition
+from fjeld.pin import Pin
+from fjeld.snapshot import Snapshot
+
+__all__ = ["Keyspace", "open"]
+
+_open_keyspaces: weakref.WeakSet[Keyspace] = weakref.WeakSet()
+
+
+class Keyspace:
+    """An open keyspace. A context manager; any thread may use it. Made by `fjeld.open`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._partitions: weakref.WeakValueDictionary[int, Partition] = weakref.WeakValueDictionary()
+        _open_keyspaces.add(self)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._engine.closed else f"seqno {self.seqno}"
+        return f"<fjeld.Keyspace {self.path} ({state})>"
+
+    @property
+    def path(self) -> str:
+        """The folder, absolute."""
+        return self._engine.path
+
+    @property
+    def id(self) -> str:
+        """The identity: a UUID that no other keyspace has, not even a checkpoint of this one."""
+        return self._engine.store.version.id
+
+    @property
+    def parent(self) -> tuple[str, int] | None:
+        """Of a checkpoint: the id of the keyspace it was taken from, and the seqno at that moment."""
+        parent = self._engine.store.version.parent
+        return None if parent is None else (parent.id, parent.seqno)
+
+    @property
+    def seqno(self) -> int:
+        """The number of the newest write. Each entry written has one more than the one before."""
+        return self._engine.commit.last_seqno
+
+    @property
+    def options(self) -> KeyspaceOptions:
+        """What it was opened with."""
+        return self._engine.options
+
+    # ---- partitions ----
+
+    def partition(
+        self, name: str, *, options: PartitionOptions | None = None, create: bool = True
+    ) -> Partition:
+        """Open the partition of this name, or create it with these options (which are kept with it from then on).
+
+        The options of one that exists stay as they are. With create=False, one that does not exist is a KeyError.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
+        check_partition_name(name)
+        if options is not None and not isinstance(options, PartitionOptions):
+            raise TypeError(f"options must be PartitionOptions, not {type(options).__name__}")
+        live = self._engine.open_partition(name, options, create)
+        partition = self._partitions.get(live.id)
+        if partition is None:
+            partition = self._partitions.setdefault(live.id, Partition(self._engine, live))
+        return partition
+
+    def partitions(self) -> list[str]:
+        """The names of all partitions, sorted."""
+        return self._engine.names()
+
+    def drop_partition(self, name: str) -> None:
+        """Remove a partition with all that is in it; KeyError where there is none. Its objects raise ClosedError then."""
+        self._engine.drop_partition(name)
+
+    # ---- writing and reading ----
+
+    def batch(self, *, durability: PersistMode | None = None) -> Batch:
+        """An atomic batch across partitions. durability: of this batch; None: as the keyspace's option says."""
+        self._engine.check_open()
+        if durability is not None and not isinstance(durability, PersistMode):
+            raise TypeError(f"durability must be a PersistMode, not {type(durability).__name__}")
+        return Batch(self._engine.commit, durability)
+
+    def snapshot(self) -> Snapshot:
+        """The whole keyspace as it is now, to read from until it is closed."""
+        return Snapshot(self._engine, self._engine.open_snapshot())
+
+    def persist(self, mode: PersistMode = PersistMode.SYNC_ALL) -> None:
+        """All writes so far are as durable as `mode` promises when this returns. Threads that call it together share a sync.
+
+        PoisonedError where the sync fails: then writes are refused until the keyspace is opened again.
+        """
+        if not isinstance(mode, PersistMode):
+            raise TypeError(f"mode must be a PersistMode, not {type(mode).__name__}")
+        self._engine.persist(mode)
+
+    def digest(self, *, snapshot: Snapshot | None = None) -> str:
+        """A checksum of the logical content (names of partitions, keys, values), in hex; of now or as of a snapshot.
+
+        It does not depend on how the content lies in files: equal content has an equal digest, in a checkpoint too.
+        """
+        if snapshot is not None:
+            return _digest(snapshot)
+        with self.snapshot() as now:
+            return _digest(now)
+
+    # ---- backup ----
+
+    def backup_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        flush: bool = False,
+        link: str = "auto",
+        metadata: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+        with_snapshot: bool = False,
+    ) -> CheckpointInfo:
+        """Take a checkpoint: a consistent copy of the whole keyspace at one moment, by hard links, while everything goes on.
+
+        target: a folder that does not exist yet, outside of the keyspace; its parent must exist. It appears whole or not at all.
+        flush: write memtables to tables first, so that opening the checkpoint has nothing to replay.
+        link: "auto" links each file, or else clones or copies it (another device, no links left); "never" copies.
+        metadata: a JSON object of the caller's, kept in the checkpoint.
+        progress: called as progress(done_files, total_files, done_bytes, total_bytes).
+        cancel: set it and the call raises CancelledError and leaves nothing behind.
+        with_snapshot: info.snapshot is a Snapshot of this keyspace at exactly the checkpoint's seqno; close it.
+
+        Every failure leaves the keyspace untouched and no target. Any number of backups may run at once.
+        """
+        return take_checkpoint(
+            self._engine,
+            target,
+            flush=flush,
+            link=link,
+            metadata=metadata,
+            progress=progress,
+            cancel=cancel,
+            snapshot=(lambda seqno: Snapshot(self._engine, seqno)) if with_snapshot else None,
+        )
+
+    def pin(self) -> Pin:
+        """The set of immutable files that make up this moment, kept alive until released: for tools of one's own."""
+        return Pin(self._engine)
+
+    # ---- maintenance ----
+
+    def flush(self) -> None:
+        """Write what is in memory to tables; returns when it is there."""
+        self._engine.flush(self._engine.partitions.values())
+
+    def compact(self) -> None:
+        """Merge each partition's tables into one sorted run, without garbage; returns when it is done."""
+        self._engine.compact(self._engine.partitions.values())
+
+    def stats(self) -> dict[str, Any]:
+        """Figures: partitions by level, journals, cache, stalls, failures in the background."""
+        return {"path": self.path, "id": self.id, **self._engine.stats()}
+
+    def close(self) -> None:
+        """Flush, stop background work, let go of the folder. Closing twice is fine; all other use is a ClosedError then."""
+        self._engine.close()
+
+    def __enter__(self) -> Keyspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _digest(snapshot: Snapshot) -> str:
+    total = Xxh128()
+    for name in snapshot.partitions():
+        encoded = name.encode()
+        content = Xxh128()
+        count = digest_entries(snapshot.partition(name), content)
+        total.update(len(encoded).to_bytes(2, "little") + encoded + count.to_bytes(8, "little"))
+        total.update(bytes.fromhex(content.hexdigest()))
+    return total.hexdigest()
+
+
+def open(  # noqa: A001: the name that users expect of a store
+    path: str | os.PathLike[str],
+    *,
+    options: KeyspaceOptions | None = None,
+    create: bool = True,
+    error_if_exists: bool = False,
+) -> Keyspace:
+    """Open the keyspace in the folder `path`, or make one there.
+
+    LockedError: it is open already, here or in another process. NotAKeyspaceError: there is none (and create is False), or the
+    folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it. CorruptionError: a file is damaged.
+    FileExistsError: it exists, and error_if_exists.
+    """
+    if options is not None and not isinstance(options, KeyspaceOptions):
+        raise TypeError(f"options must be KeyspaceOptions, not {type(options).__name__}")
+    folder = os.path.abspath(os.fspath(path))
+    engine = open_engine(
+        folder, options or KeyspaceOptions(), create=create, error_if_exists=error_if_exists
+    )
+    return Keyspace(engine)
+
+
+def _close_all() -> None:
+    for keyspace in list(_open_keyspaces):
+        keyspace.close()
+
+
+def _after_fork() -> None:
+    for keyspace in list(_open_keyspaces):
+        keyspace._engine.abandon_after_fork()
+
+
+atexit.register(_close_all)
+os.register_at_fork(after_in_child=_after_fork)

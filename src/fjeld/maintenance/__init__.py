@@ -1,0 +1,1 @@
+"""Maintenance: what keeps a keyspace in shape behind the writers' backs."""

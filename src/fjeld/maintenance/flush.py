@@ -1,0 +1,103 @@
+"""Flush: sealed memtables become one table of level 0, and journals that nobody needs any more are retired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from fjeld.journal.rotation import JournalRotation
+from fjeld.kernel.commit import Commit
+from fjeld.kernel.compaction import Compaction
+from fjeld.kernel.memtable import MemtableOwner
+from fjeld.kernel.view import View
+from fjeld.maintenance.live_partition import LivePartition
+from fjeld.maintenance.open_snapshots import OpenSnapshots
+from fjeld.maintenance.output import write_tables
+from fjeld.manifest.edit import ChangeTables, Edit, RetireJournals
+from fjeld.manifest.store import VersionStore
+from fjeld.sync_points import sync_point
+
+__all__ = ["Flusher"]
+
+UNLIMITED_BYTES = 1 << 62
+
+
+class Flusher:
+    """Flushes partitions of one keyspace. Safe from any thread; flushes of one partition take turns."""
+
+    def __init__(
+        self,
+        store: VersionStore,
+        commit: Commit,
+        rotation: JournalRotation,
+        snapshots: OpenSnapshots,
+        partitions: Callable[[], Iterable[LivePartition]],
+    ) -> None:
+        self._store = store
+        self._commit = commit
+        self._rotation = rotation
+        self._snapshots = snapshots
+        self._partitions = partitions
+
+    def seal(self, partition: LivePartition) -> bool:
+        """Seal the active memtable, whatever its size; False where it is empty."""
+        self._commit.acquire()
+        try:
+            return partition.seal_active(self._store)
+        finally:
+            self._commit.release()
+
+    def seal_if_full(self, partition: LivePartition) -> bool:
+        """Seal the active memtable if it (still) is full."""
+        self._commit.acquire()
+        try:
+            return partition.core.full() and partition.seal_active(self._store)
+        finally:
+            self._commit.release()
+
+    def flush(self, partition: LivePartition) -> bool:
+        """Write all sealed memtables to one table; False where there were none."""
+        with partition.flush_lock:
+            memtables = partition.sealed_memtables()
+            state = self._store.version.partitions.get(partition.id)
+            if not memtables or state is None:
+                return False
+            sync_point("flush:start")
+            nothing_beneath = not any(state.levels)
+            # The inputs are fixed: now ask what must stay readable.
+            compaction = Compaction(View(memtables, ()), self._snapshots.seqnos(), nothing_beneath)
+            tables = write_tables(
+                self._store, partition.options, compaction, level=0, table_bytes=UNLIMITED_BYTES
+            )
+            sync_point("flush:written")
+            last = max(memtable.last_seqno for memtable in memtables)
+            edit = Edit.of(
+                ChangeTables(
+                    partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last
+                ),
+                RetireJournals(self._floor(partition, memtables)),
+            )
+            self._store.edit(
+                edit,
+                seqno=last,
+                created=[self._store.table_path(table.number) for table in tables],
+                install=lambda version: partition.swap(
+                    self._store, version.partitions[partition.id], memtables
+                ),
+            )
+            sync_point("flush:installed")
+            return True
+
+    def _floor(self, flushed: LivePartition, memtables: tuple[MemtableOwner, ...]) -> int:
+        """The journal floor once these memtables are in tables."""
+        oldest = [
+            partition.oldest_seqno(memtables if partition is flushed else ())
+            for partition in self._partitions()
+        ]
+        known = [seqno for seqno in oldest if seqno is not None]
+        return max(self._rotation.floor(min(known, default=None)), self._store.version.journal_floor)
+
+    def straggler(self) -> LivePartition | None:
+        """The partition whose oldest entry keeps the oldest journal alive."""
+        found = [(partition.oldest_seqno(), partition) for partition in self._partitions()]
+        known = [(seqno, partition.id, partition) for seqno, partition in found if seqno is not None]
+        return min(known)[2] if known else None

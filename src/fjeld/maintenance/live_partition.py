@@ -1,0 +1,75 @@
+"""One open partition, as maintenance sees it: its kernel core, and what is going on with it."""
+
+from __future__ import annotations
+
+import threading
+
+from fjeld.kernel.compaction import Compaction
+from fjeld.kernel.core import TreeCore
+from fjeld.kernel.memtable import MemtableOwner
+from fjeld.kernel.view import View
+from fjeld.manifest.state import PartitionState
+from fjeld.manifest.store import VersionStore
+from fjeld.options import PartitionOptions
+
+__all__ = ["LivePartition"]
+
+
+class LivePartition:
+    """Owns the core of a partition while its keyspace is open.
+
+    `flush_lock`: one flush at a time, so that memtables become tables in order. `busy` (table numbers), `compaction`:
+    guarded by `compaction_lock`; one compaction of a partition at a time.
+    """
+
+    def __init__(self, core: TreeCore, options: PartitionOptions) -> None:
+        self.core = core
+        self.options = options
+        self.flush_lock = threading.Lock()
+        self.compaction_lock = threading.Lock()
+        self.compaction: Compaction | None = None
+        self.failure: Exception | None = None
+        """Why its compaction does not go on, if it does not: shown in stats."""
+
+    @property
+    def id(self) -> int:
+        return self.core.id
+
+    @property
+    def name(self) -> str:
+        return self.core.name
+
+    def sealed_memtables(self) -> tuple[MemtableOwner, ...]:
+        """Newest first."""
+        return self.core.current_view().memtables[1:]
+
+    def oldest_seqno(self, without: tuple[MemtableOwner, ...] = ()) -> int | None:
+        """The oldest seqno that is in a memtable and not in `without`; None where there is none."""
+        seqnos = [
+            memtable.first_seqno
+            for memtable in self.core.current_view().memtables
+            if memtable.entries and memtable not in without
+        ]
+        return min(seqnos, default=None)
+
+    def swap(self, store: VersionStore, state: PartitionState, without: tuple[MemtableOwner, ...] = ()) -> None:
+        """Show a new state of the tables, without some memtables. Requires: install lock."""
+        memtables = self.core.current_view().memtables
+        kept = tuple(memtable for memtable in memtables if memtable not in without)
+        self.core.replace(View(kept, store.levels(state)))
+
+    def seal_active(self, store: VersionStore) -> bool:
+        """Put a fresh memtable in place of the active one; False where that is empty. Requires: commit lock."""
+        with store.install_lock:
+            view = self.core.current_view()
+            if not view.memtables[0].entries:
+                return False
+            view.memtables[0].seal()
+            self.core.replace(View((MemtableOwner(), *view.memtables), view.levels))
+            return True
+
+    def cancel_compaction(self) -> None:
+        """Make a running compaction give up soon."""
+        compaction = self.compaction
+        if compaction is not None:
+            compaction.cancel()

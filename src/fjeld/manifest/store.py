@@ -1,0 +1,258 @@
+"""The version store: the current version, the manifest behind it, and the live objects of its files.
+
+    edit(...)     manifest lock:  append, sync     (may take milliseconds; nobody else waits for it)
+                  install lock:   version = version.apply(edit); the caller's `install` swaps views
+    seal(...)     install lock only: a journal that was just sealed is listed; recovery would find it by itself
+
+Thread safety: every method may be called from any thread. Lock order: commit lock, then manifest lock, then install lock;
+nobody does I/O under the install lock, nobody takes the commit lock under one of the others.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from fjeld.errors import ClosedError
+from fjeld.kernel import files
+from fjeld.kernel.cache import BlockCache
+from fjeld.kernel.descriptors import DescriptorPool
+from fjeld.manifest import names
+from fjeld.manifest.current import publish_current
+from fjeld.manifest.edit import Counters, Edit, SealJournal
+from fjeld.manifest.live_file import LiveFile, Reaper
+from fjeld.manifest.live_table import LiveTable
+from fjeld.manifest.log import ManifestWriter
+from fjeld.manifest.state import JournalMeta, PartitionState, TableMeta
+from fjeld.manifest.version import Version
+from fjeld.sync_points import sync_point
+
+__all__ = ["VersionStore"]
+
+Levels = tuple[tuple[LiveTable, ...], ...]
+
+
+class VersionStore:
+    """Owns the manifest and the current version of one open keyspace."""
+
+    def __init__(
+        self,
+        path: str,
+        version: Version,
+        *,
+        cache: BlockCache,
+        descriptors: DescriptorPool,
+        reaper: Reaper,
+    ) -> None:
+        self.path = path
+        self.tables_directory = os.path.join(path, names.TABLES_DIRECTORY)
+        self.journals_directory = os.path.join(path, names.JOURNALS_DIRECTORY)
+        self.version = version
+        """Read it without a lock: it is a value."""
+        self.cache = cache
+        self.descriptors = descriptors
+        self.reaper = reaper
+        self.install_lock = threading.Lock()
+        self._manifest_lock = threading.Lock()
+        self._number_lock = threading.Lock()
+        self._next_file = version.next_file
+        self._next_partition = version.next_partition
+        self._writer: ManifestWriter | None = None
+        self._tables: dict[int, LiveTable] = {}
+        self._journals: dict[int, LiveFile] = {}
+        self._suspects: list[str] = []
+        for table in version.tables():
+            self._add_table(table)
+        for journal in version.journals:
+            self._add_journal(journal.number)
+
+    # ---- numbers ----
+
+    def next_file(self) -> int:
+        """A file number that nobody has had."""
+        with self._number_lock:
+            number = self._next_file
+            self._next_file += 1
+            return number
+
+    def next_partition(self) -> int:
+        """A partition id that nobody has had."""
+        with self._number_lock:
+            number = self._next_partition
+            self._next_partition += 1
+            return number
+
+    # ---- live objects ----
+
+    def table_path(self, number: int) -> str:
+        return os.path.join(self.path, names.table_path(number))
+
+    def journal_path(self, number: int) -> str:
+        return os.path.join(self.path, names.journal_path(number))
+
+    def _add_table(self, meta: TableMeta) -> None:
+        file = LiveFile(self.table_path(meta.number), self.reaper)
+        self._tables[meta.number] = LiveTable(meta, file, self.cache, self.descriptors)
+
+    def _add_journal(self, number: int) -> None:
+        self._journals[number] = LiveFile(self.journal_path(number), self.reaper)
+
+    def levels(self, state: PartitionState) -> Levels:
+        """The live tables of a partition, by level. Requires: install lock, or nobody else there yet."""
+        return tuple(tuple(self._tables[table.number] for table in tables) for tables in state.levels)
+
+    def live_table(self, number: int) -> LiveTable:
+        """The live table of a number that the current version has. Requires: install lock."""
+        return self._tables[number]
+
+    def live_journals(self) -> list[LiveFile]:
+        """What to hold so that the sealed journals of the current version stay. Requires: install lock."""
+        return list(self._journals.values())
+
+    # ---- edits ----
+
+    def edit(
+        self,
+        edit: Edit,
+        *,
+        seqno: int,
+        install: Callable[[Version], None] | None = None,
+        installed: Edit | None = None,
+        created: Sequence[str] = (),
+    ) -> Version:
+        """Write the edit to the manifest, sync it, then make its version current; the new version.
+
+        install(version) runs under the install lock, right after the version was switched: it swaps views, without I/O.
+        installed: what to apply in memory where that differs from what the manifest records.
+        created: paths of the files that the edit adds. They belong to the store from here on.
+        A failed write raises OSError and changes nothing; an edit that does not fit is a ValueError.
+        """
+        installed = edit if installed is None else installed
+        with self._manifest_lock:
+            try:
+                self.version.apply(installed)  # a misfit must not reach the manifest
+                recorded = Edit.of(*edit.changes, self._counters(seqno))
+                self._roll_if_large()
+                if self._writer is None:
+                    raise ClosedError("the manifest is closed")
+            except BaseException:
+                self._condemn(created)  # no manifest can name them
+                raise
+            try:
+                self._writer.append(recorded)
+            except OSError:
+                # Whether the edit is on disk is not known; a new manifest without it makes it known.
+                self._suspects += created
+                raise
+            sync_point("manifest:synced")
+            version = self._install(Edit.of(*installed.changes, self._counters(seqno)), install)
+            sync_point("manifest:installed")
+            return version
+
+    def seal(self, journal: JournalMeta) -> None:
+        """List a journal that was just sealed. Requires: commit lock."""
+        self._install(Edit.of(SealJournal(journal)), None)
+
+    def adopt(self, version: Version) -> None:
+        """Recovery: the journals that were replayed are part of the version. Requires: nobody else there yet."""
+        self.version = version
+        self._journals.clear()
+        for journal in version.journals:
+            self._add_journal(journal.number)
+
+    def _counters(self, seqno: int) -> Counters:
+        with self._number_lock:
+            return Counters(self._next_file, self._next_partition, seqno)
+
+    def _install(self, edit: Edit, install: Callable[[Version], None] | None) -> Version:
+        with self.install_lock:
+            before, after = self.version, self.version.apply(edit)
+            self._switch_files(before, after)
+            self.version = after
+            if install is not None:
+                install(after)
+            return after
+
+    def _switch_files(self, before: Version, after: Version) -> None:
+        """Make objects for files that are new; let go of those that are gone: they are deleted when nobody holds them."""
+        if before.partitions is not after.partitions:
+            for partition in before.partitions.keys() | after.partitions.keys():
+                old, new = before.partitions.get(partition), after.partitions.get(partition)
+                if old is not new:
+                    self._switch_tables(old, new)
+        if before.journals is not after.journals:
+            kept = {journal.number for journal in after.journals}
+            for number in kept - self._journals.keys():
+                self._add_journal(number)
+            for number in self._journals.keys() - kept:
+                self._journals.pop(number).mark_obsolete()
+
+    def _switch_tables(self, old: PartitionState | None, new: PartitionState | None) -> None:
+        there = {} if old is None else {table.number: table for table in old.tables()}
+        now = {} if new is None else {table.number: table for table in new.tables()}
+        for number in now.keys() - there.keys():
+            self._add_table(now[number])
+        for number in there.keys() - now.keys():
+            self._tables.pop(number).file.mark_obsolete()
+
+    # ---- the manifest ----
+
+    def start_manifest(self) -> None:
+        """Write a new manifest with the current version as its first record and make it the live one."""
+        with self._manifest_lock:
+            self._start_manifest()
+
+    def _start_manifest(self) -> None:
+        with self._number_lock:
+            number = self._next_file
+            self._next_file += 1
+        with self.install_lock:
+            version = self._durable_version()
+        writer = ManifestWriter(self.path, number, version)
+        try:
+            publish_current(self.path, number)
+        except BaseException:
+            writer.close()
+            if self._writer is not None:
+                self._writer.broken = True  # which of the two counts is not known: neither may be appended to
+            raise
+        old, self._writer = self._writer, writer
+        self._condemn(self._suspects)
+        self._suspects = []
+        if old is not None:
+            old.close()
+            with suppress(OSError):  # what stays is deleted by the next recovery
+                files.unlink(old.path)
+
+    def _condemn(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self.reaper.give(path)
+
+    def _durable_version(self) -> Version:
+        """The version as the manifest may state it: journals that are not finished are found by recovery itself."""
+        version = self.version
+        return replace(
+            version,
+            journals=tuple(journal for journal in version.journals if journal.finished),
+            next_file=self._next_file,
+            next_partition=self._next_partition,
+        )
+
+    def _roll_if_large(self) -> None:
+        if self._writer is not None and (self._writer.should_roll() or self._writer.broken):
+            self._start_manifest()
+
+    @property
+    def manifest_bytes(self) -> int:
+        """Size of the live manifest."""
+        return 0 if self._writer is None else self._writer.size_bytes
+
+    def close(self) -> None:
+        """No more edits. Closing twice is fine."""
+        with self._manifest_lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None

@@ -1,0 +1,235 @@
+"""Opening a keyspace: make the folder, or recover what is in it.
+
+Recovery reads CURRENT, the manifest, and the journals newer than what was flushed, into memtables; then a new manifest and a
+new journal are started. Old files are never appended to, cut or repaired (law 1): of a journal with a torn tail the
+manifest records where it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+
+from fjeld.engine import Engine
+from fjeld.errors import CorruptionError, LockedError, NotAKeyspaceError
+from fjeld.kernel import files
+from fjeld.kernel.cache import BlockCache
+from fjeld.kernel.checksum import file_xxh128
+from fjeld.kernel.core import TreeCore
+from fjeld.kernel.descriptors import DescriptorPool
+from fjeld.kernel.journal_reader import JournalReader
+from fjeld.kernel.replay import replay_journal
+from fjeld.manifest import names
+from fjeld.manifest.current import read_current
+from fjeld.manifest.live_file import Reaper
+from fjeld.manifest.log import read_manifest
+from fjeld.manifest.marker import check_marker, write_marker
+from fjeld.manifest.recovery import JournalReplay, Listing, RecoveryPlan, plan_recovery
+from fjeld.manifest.state import JournalMeta
+from fjeld.manifest.store import VersionStore
+from fjeld.manifest.version import Version
+from fjeld.options import KeyspaceOptions
+
+__all__ = ["open_engine"]
+
+LOCK_NAME = "LOCK"
+
+
+def open_engine(path: str, options: KeyspaceOptions, *, create: bool, error_if_exists: bool) -> Engine:
+    """The running engine of the keyspace at `path` (absolute)."""
+    exists = os.path.exists(os.path.join(path, names.MARKER_NAME))
+    if exists and error_if_exists:
+        raise FileExistsError(f"{path} is a keyspace already")
+    if exists:
+        check_marker(path)
+    else:
+        _require_creatable(path, create)
+    lock_fd = _lock(path)
+    try:
+        if not os.path.exists(os.path.join(path, names.MARKER_NAME)):
+            _create(path)
+        return _recover(path, options, lock_fd)
+    except BaseException:
+        files.unlock_file(lock_fd)
+        raise
+
+
+def _require_creatable(path: str, create: bool) -> None:
+    if not create:
+        raise NotAKeyspaceError(f"{path} holds no keyspace; open it with create=True to make one")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise NotAKeyspaceError(f"{path} is not a folder")
+    if os.path.isdir(path):
+        foreign = sorted(name for name in os.listdir(path) if not _is_own(name))
+        if foreign:
+            raise NotAKeyspaceError(
+                f"{path} holds no keyspace but other files ({foreign[0]}, ...); give an empty or a new folder"
+            )
+        return
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        raise NotAKeyspaceError(f"the folder {parent} does not exist; make it first")
+    with suppress(FileExistsError):
+        files.make_directory(path)
+    files.sync_directory(parent)
+
+
+def _is_own(name: str) -> bool:
+    """Is this left from a creation that was interrupted?"""
+    return (
+        name in (LOCK_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
+        or name == names.MARKER_STAGING_NAME
+        or names.number_of_manifest(name) is not None
+        or names.number_of_current_staging(name) is not None
+    )
+
+
+def _lock(path: str) -> int:
+    try:
+        return files.lock_file(os.path.join(path, LOCK_NAME))
+    except BlockingIOError:
+        raise LockedError(f"{path} is open already, in this or another process: close it there first") from None
+
+
+def _create(path: str) -> None:
+    """Make an empty keyspace; the marker comes last, and only with it the folder is one."""
+    for name in os.listdir(path):
+        if name != LOCK_NAME and not os.path.isdir(os.path.join(path, name)):
+            files.unlink(os.path.join(path, name))
+    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+        with suppress(FileExistsError):
+            files.make_directory(os.path.join(path, directory))
+    store = VersionStore(
+        path,
+        Version(id=str(uuid.uuid4())),
+        cache=BlockCache(0),
+        descriptors=DescriptorPool(1),
+        reaper=Reaper(),
+    )
+    store.start_manifest()
+    store.close()
+    write_marker(path)
+
+
+# ---- recovery ----
+
+
+def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
+    manifest = read_current(path)
+    version, _info = read_manifest(os.path.join(path, names.manifest_name(manifest)))
+    plan = plan_recovery(version, _listing(path), manifest=manifest)
+    version = replace(version, next_file=plan.next_file)
+    engine = _build(path, version, options, lock_fd)
+    try:
+        last_seqno, metas, believed = _replay(engine, plan)
+        engine.commit.start_at(last_seqno)
+        _adopt_journals(engine.store, metas, last_seqno)
+        _delete_unbelieved(path, plan, believed)
+        engine.store.start_manifest()
+        for relative in plan.delete:
+            engine.store.reaper.give(os.path.join(path, relative))
+        engine.store.reaper.give(os.path.join(path, names.manifest_name(manifest)))
+        engine.rotation.start()
+        engine.commit.note_persisted(last_seqno)
+        engine.start()
+    except BaseException:
+        engine.abandon()
+        raise
+    return engine
+
+
+def _listing(path: str) -> Listing:
+    def names_in(directory: str) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(directory))
+        except FileNotFoundError:
+            raise CorruptionError("the folder is missing", path=directory) from None
+
+    return Listing(
+        root=names_in(path),
+        tables=names_in(os.path.join(path, names.TABLES_DIRECTORY)),
+        journals=names_in(os.path.join(path, names.JOURNALS_DIRECTORY)),
+    )
+
+
+def _build(path: str, version: Version, options: KeyspaceOptions, lock_fd: int) -> Engine:
+    engines: list[Engine] = []
+
+    def wake() -> None:
+        if engines:
+            engines[0].wake_from_finalizer()
+
+    store = VersionStore(
+        path,
+        version,
+        cache=BlockCache(options.cache_bytes),
+        descriptors=DescriptorPool(options.max_open_files),
+        reaper=Reaper(wake),
+    )
+    engine = Engine(path, options, store, lock_fd)
+    engines.append(engine)
+    return engine
+
+
+def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta], set[int]]:
+    """Fill the memtables; the last seqno, the journals that hold entries, and the numbers of all that were believed."""
+    version = engine.store.version
+    cores: dict[int, TreeCore] = {live.id: live.core for live in engine.partitions.values()}
+    flushed = {state.id: state.flushed_seqno for state in version.partitions.values()}
+    last_seqno = 0
+    metas: list[JournalMeta] = []
+    believed: set[int] = set()
+    for replay in plan.journals:
+        reader = _reader(engine.store, replay)
+        before = last_seqno
+        last_seqno = replay_journal(reader, cores, flushed, before, engine.seal_replayed)
+        believed.add(replay.number)
+        if last_seqno != before:
+            meta = _meta_of(engine.store, replay, reader, last_seqno)
+            metas.append(meta)
+            last_seqno = meta.last_seqno
+        if reader.outcome == "torn":
+            break
+    if metas and metas[-1].last_seqno < version.seqno:
+        # The manifest knows of later seqnos, whose records a power cut took: they are not given again.
+        metas[-1] = replace(metas[-1], last_seqno=version.seqno)
+    return max(last_seqno, version.seqno), metas, believed
+
+
+def _reader(store: VersionStore, replay: JournalReplay) -> JournalReader:
+    path = store.journal_path(replay.number)
+    end_bytes = None if replay.meta is None or not replay.meta.finished else replay.meta.end_bytes
+    return JournalReader(path, replay.number, allow_torn=replay.may_be_torn, end_bytes=end_bytes)
+
+
+def _meta_of(
+    store: VersionStore, replay: JournalReplay, reader: JournalReader, last_seqno: int
+) -> JournalMeta:
+    """What the new manifest says of a replayed journal. Its bytes are brought to disk first: from now on they count."""
+    if replay.meta is not None and replay.meta.finished:
+        return replay.meta
+    path = store.journal_path(replay.number)
+    files.sync_file(path)
+    size_bytes, xxh128 = file_xxh128(path)
+    return JournalMeta(
+        number=replay.number,
+        last_seqno=last_seqno,
+        size_bytes=size_bytes,
+        xxh128=xxh128,
+        end_bytes=None if reader.outcome == "sealed" else reader.position,
+    )
+
+
+def _adopt_journals(store: VersionStore, metas: list[JournalMeta], last_seqno: int) -> None:
+    store.adopt(replace(store.version, journals=tuple(metas), seqno=last_seqno))
+
+
+def _delete_unbelieved(path: str, plan: RecoveryPlan, believed: set[int]) -> None:
+    """Journals behind a torn one hold writes that were never persisted: they must be gone before seqnos go on."""
+    gone = [replay.number for replay in plan.journals if replay.number not in believed]
+    for number in gone:
+        files.unlink(os.path.join(path, names.journal_path(number)))
+    if gone:
+        files.sync_directory(os.path.join(path, names.JOURNALS_DIRECTORY))

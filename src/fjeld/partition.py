@@ -1,0 +1,136 @@
+"""A partition: one ordered map of bytes to bytes in a keyspace."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from typing import Any
+
+from fjeld.engine import Engine
+from fjeld.kernel.digest import count_entries
+from fjeld.kernel.tree import Tree
+from fjeld.maintenance.live_partition import LivePartition
+from fjeld.options import PartitionOptions
+
+
+__all__ = ["Partition", "ReaderItems", "ReaderKeys", "ReaderValues"]
+
+
+class ReaderKeys(KeysView[bytes]):
+    """The keys of a partition or snapshot, in order."""
+
+    _mapping: Any
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._mapping.scan_keys())
+
+    def __reversed__(self) -> Iterator[bytes]:
+        return iter(self._mapping.scan_keys(True))
+
+
+class ReaderValues(ValuesView[bytes]):
+    """The values of a partition or snapshot, in the order of their keys."""
+
+    _mapping: Any
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._mapping.scan_values())
+
+    def __reversed__(self) -> Iterator[bytes]:
+        return iter(self._mapping.scan_values(True))
+
+
+class ReaderItems(ItemsView[bytes, bytes]):
+    """The entries of a partition or snapshot, in the order of their keys."""
+
+    _mapping: Any
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._mapping.scan_items())
+
+    def __reversed__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self._mapping.scan_items(True))
+
+
+class Partition(Tree, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # both define the mapping's methods
+    """An ordered map of bytes to bytes, kept on disk. Any thread may use it.
+
+    Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`, `keys`, `values`,
+    `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`, `insert_many`, `clear`. Iterators are lazy and
+    see the state at their creation. Two partition objects are equal when they are the same object: contents are not compared.
+    """
+
+    _engine: Engine
+    _live: LivePartition
+
+    def __new__(cls, engine: Engine, live: LivePartition) -> Partition:
+        partition = super().__new__(cls, live.core)
+        partition._engine = engine
+        partition._live = live
+        return partition
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __repr__(self) -> str:
+        return f"<fjeld.Partition {self.name!r} of {self._engine.path}>"
+
+    @property
+    def name(self) -> str:
+        """Its name in the keyspace."""
+        return self._live.name
+
+    @property
+    def options(self) -> PartitionOptions:
+        """How it is stored; kept with it."""
+        return self._live.options
+
+    def __len__(self) -> int:
+        return count_entries(self)
+
+    def approximate_len(self) -> int:
+        """About how many entries it has, at once: overwritten and removed ones that were not compacted yet count too."""
+        return self._engine.approximate_len(self._live)
+
+    def keys(self) -> ReaderKeys:
+        """A view of the keys."""
+        return ReaderKeys(self)
+
+    def values(self) -> ReaderValues:
+        """A view of the values."""
+        return ReaderValues(self)
+
+    def items(self) -> ReaderItems:
+        """A view of the entries."""
+        return ReaderItems(self)
+
+    def clear(self) -> None:
+        """Remove everything, at once and atomically. Open snapshots and iterators go on seeing what they saw."""
+        self._engine.clear(self._live)
+
+    def popitem(self) -> tuple[bytes, bytes]:
+        """Remove the entry with the least key and return it; KeyError where there is none."""
+        entry = self.first()
+        if entry is None:
+            raise KeyError("the partition is empty")
+        self.remove(entry[0])
+        return entry
+
+    def flush(self) -> None:
+        """Write what is in memory to tables; returns when it is there."""
+        self._engine.flush([self._live])
+
+    def compact(self) -> None:
+        """Merge all its tables into one sorted run, without garbage; returns when it is done."""
+        self._engine.compact([self._live])
+
+    def disk_space(self) -> int:
+        """Bytes of its tables on disk."""
+        return self._engine.disk_space(self._live)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures: tables and bytes by level, memtables, what failed."""
+        return self._engine.partition_stats(self._live)
+
+

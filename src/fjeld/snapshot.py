@@ -1,0 +1,128 @@
+"""A snapshot: the whole keyspace as it was at one seqno."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from weakref import WeakValueDictionary
+
+from fjeld.engine import Engine
+from fjeld.errors import ClosedError
+from fjeld.kernel.digest import count_entries
+from fjeld.kernel.reader import Reader
+from fjeld.kernel.view import View
+from fjeld.maintenance.live_partition import LivePartition
+from fjeld.partition import ReaderItems, ReaderKeys, ReaderValues
+
+__all__ = ["Snapshot", "SnapshotPartition"]
+
+
+class SnapshotPartition(Reader, Mapping[bytes, bytes]):  # type: ignore[misc]  # both define the mapping's methods
+    """One partition as of a snapshot: a read-only Mapping with a partition's reading methods. Any thread may use it."""
+
+    name: str
+    _snapshot: Snapshot
+
+    def __new__(cls, snapshot: Snapshot, live: LivePartition) -> SnapshotPartition:
+        view = super().__new__(cls, live.core)
+        view.fix(snapshot.seqno)
+        view.name = live.name
+        view._snapshot = snapshot  # whoever reads keeps the snapshot open
+        return view
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __len__(self) -> int:
+        return count_entries(self)
+
+    def keys(self) -> ReaderKeys:
+        """A view of the keys."""
+        return ReaderKeys(self)
+
+    def values(self) -> ReaderValues:
+        """A view of the values."""
+        return ReaderValues(self)
+
+    def items(self) -> ReaderItems:
+        """A view of the entries."""
+        return ReaderItems(self)
+
+
+class Snapshot:
+    """The keyspace as of `seqno`. A context manager; close it, else what it sees is never cleaned away.
+
+    Any thread may use it. After `close`, reads through it raise ClosedError. One that nobody holds any more closes itself;
+    its partitions and their iterators hold it.
+    """
+
+    def __init__(self, engine: Engine, seqno: int) -> None:
+        """Requires: the seqno was entered among the engine's open ones."""
+        self._engine = engine
+        self._seqno = seqno
+        self._views: WeakValueDictionary[int, SnapshotPartition] = WeakValueDictionary()
+        self._kept: dict[int, View] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        engine.register_snapshot(self)
+
+    @property
+    def seqno(self) -> int:
+        """What was written up to this seqno is seen."""
+        return self._seqno
+
+    def partition(self, name: str) -> SnapshotPartition:
+        """The partition of this name as of the snapshot; KeyError where there is none."""
+        live = self._engine.find(name)
+        with self._lock:
+            if self._closed:
+                raise ClosedError("this snapshot was closed: open a new one")
+            view = self._views.get(live.id)
+            if view is None:
+                view = SnapshotPartition(self, live)
+                if live.id in self._kept:
+                    view.keep_view(self._kept[live.id])
+                self._views[live.id] = view
+            return view
+
+    def keep(self, live: LivePartition, kept: View) -> None:
+        """The partition is being cleared: what the snapshot sees of it is in `kept`."""
+        with self._lock:
+            if live.id not in self._kept:
+                self._kept[live.id] = kept
+                view = self._views.get(live.id)
+                if view is not None:
+                    view.keep_view(kept)
+
+    def partitions(self) -> list[str]:
+        """The names of the partitions, sorted."""
+        return self._engine.names()
+
+    def close(self) -> None:
+        """Let go of it. Closing twice is fine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for view in list(self._views.values()):
+                view.release()
+            self._kept.clear()
+        self._engine.close_snapshot(self._seqno)
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        try:
+            if not self._closed:
+                self.close()
+        except BaseException:  # noqa: BLE001, S110: a finalizer has nobody to raise to
+            pass

@@ -1,0 +1,229 @@
+"""The verbs on a real keyspace: what they write, print and exit with."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+from click.testing import CliRunner
+
+import fjeld
+from fjeld.cli.backup import cancel_on_interrupt
+from fjeld.cli.main import cli
+from fjeld.cli.stats import flatten
+
+ENTRIES = {b"alice": b"1", b"albert": b"2", b"bob": b"\xff\x00", b"k\xff": b"raw"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    with fjeld.open(tmp_path / "data") as keyspace:
+        users = keyspace.partition("users")
+        for key, value in ENTRIES.items():
+            users.insert(key, value)
+        keyspace.partition("empty")
+    return tmp_path / "data"
+
+
+def run(*arguments, code=0, stdin=None):
+    result = CliRunner().invoke(
+        cli, [str(argument) for argument in arguments], input=stdin, catch_exceptions=False
+    )
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_get(path):
+    assert run("get", path, "users", "alice").stdout_bytes == b"1"
+    assert run("get", path, "users", "bob").stdout_bytes == b"\xff\x00", "byte for byte"
+    assert run("get", path, "users", "6bff", "--hex").stdout == b"raw".hex() + "\n"
+    assert json.loads(run("get", path, "users", "alice", "--json").stdout) == "1"
+    assert json.loads(run("get", path, "users", "bob", "--json").stdout) == {"hex": "ff00"}
+
+
+def test_get_of_what_is_not_there(path):
+    assert run("get", path, "users", "eve", code=1).output == ""
+    assert run("--json", "get", path, "users", "eve", code=1).stdout == "null\n"
+    assert "there is no partition 'nope'" in run("get", path, "nope", "eve", code=2).stderr
+    with fjeld.open(path) as keyspace:
+        assert "nope" not in keyspace.partitions(), "reading makes no partition"
+
+
+def test_put(path):
+    run("put", path, "users", "carol", "3")
+    run("put", path, "fresh", "00ff", "0102", "--hex")
+    run("put", path, "users", "long", "-", stdin=b"from\x00stdin")
+    with fjeld.open(path) as keyspace:
+        users = keyspace.partition("users")
+        assert users.get(b"carol") == b"3"
+        assert users.get(b"long") == b"from\x00stdin"
+        assert keyspace.partition("fresh").get(b"\x00\xff") == b"\x01\x02"
+
+
+def test_put_makes_a_keyspace_only_if_told_to(tmp_path):
+    run("put", tmp_path / "new", "p", "k", "v", code=3)
+    assert not (tmp_path / "new").exists()
+    run("put", tmp_path / "new", "p", "k", "v", "--create")
+    assert run("get", tmp_path / "new", "p", "k").stdout == "v"
+
+
+def keys(*arguments):
+    return run("scan", *arguments, "--keys").stdout.splitlines()
+
+
+def test_scan(path):
+    assert run("scan", path, "users").stdout == "albert\t2\nalice\t1\nbob\t\\xff\\x00\nk\\xff\traw\n"
+    assert keys(path, "users", "--prefix", "al") == ["albert", "alice"]
+    assert keys(path, "users", "--prefix", "al", "--reverse") == ["alice", "albert"]
+    assert keys(path, "users", "--start", "alice", "--stop", "k") == ["alice", "bob"]
+    assert keys(path, "users", "--limit", "1") == ["albert"]
+    assert keys(path, "users", "--limit", "0") == []
+    assert keys(path, "users", "--reverse", "--limit", "1", "--hex") == ["6bff"]
+    assert keys(path, "users", "--start", "6b", "--hex") == ["6bff"]
+    assert keys(path, "empty") == []
+    assert (
+        "--prefix goes without" in run("scan", path, "users", "--prefix", "a", "--start", "b", code=2).stderr
+    )
+
+
+def test_scan_for_machines(path):
+    lines = run("scan", path, "users", "--json").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"key": "albert", "value": "2"},
+        {"key": "alice", "value": "1"},
+        {"key": "bob", "value": {"hex": "ff00"}},
+        {"key": {"hex": "6bff"}, "value": "raw"},
+    ]
+    only = run("scan", path, "users", "--json", "--hex", "--keys", "--prefix", "6b").stdout
+    assert json.loads(only) == {"key": "6bff"}
+
+
+def test_ls(path):
+    assert run("ls", path).stdout.split() == ["empty", "users"]
+    assert run("ls", "-l", path).stdout.split() == ["0", "empty", "4", "users"]
+    assert json.loads(run("ls", path, "--json").stdout) == ["empty", "users"]
+    assert json.loads(run("ls", path, "--json", "--long").stdout) == {"empty": 0, "users": 4}
+
+
+def test_info(path):
+    document = json.loads(run("info", path, "--json").stdout)
+    with fjeld.open(path) as keyspace:
+        assert document["id"] == str(keyspace.id)
+    assert document["checkpoint"] is None
+    assert set(document["partitions"]) == {"empty", "users"}
+    assert document["id"] in run("info", path).stdout
+
+
+def test_backup(path, tmp_path):
+    target = tmp_path / "monday"
+    document = json.loads(run("backup", path, target, "--json", "--metadata", '{"why": "upgrade"}').stdout)
+    assert document["metadata"] == {"why": "upgrade"}
+    assert document["copied_bytes"] == 0
+    assert run("get", target, "users", "alice").stdout == "1"
+    lineage = json.loads(run("info", target, "--json").stdout)["checkpoint"]
+    assert lineage["parent"]["id"] == json.loads(run("info", path, "--json").stdout)["id"]
+    assert lineage["parent"]["id"] in run("info", target).stdout
+
+
+def test_backup_says_what_it_did(path, tmp_path):
+    first, second = run("backup", path, tmp_path / "a", "--flush").stdout.splitlines()
+    assert first.startswith(f"{tmp_path / 'a'}: seqno ")
+    assert "linked" in first
+    assert "writers waited" in second
+    copied = json.loads(run("backup", path, tmp_path / "b", "--link", "never", "--json").stdout)
+    assert copied["linked_bytes"] == 0
+    assert copied["copied_bytes"] + copied["reflinked_bytes"] > 0
+
+
+@pytest.mark.parametrize("metadata", ["{", "[1]", '"text"'])
+def test_backup_metadata_is_an_object(path, tmp_path, metadata):
+    run("backup", path, tmp_path / "a", "--metadata", metadata, code=2)
+    assert not (tmp_path / "a").exists()
+
+
+def test_backup_refuses_a_target_that_exists(path, tmp_path):
+    (tmp_path / "there").mkdir()
+    assert "there" in run("backup", path, tmp_path / "there", code=6).stderr
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_an_interrupted_backup_is_cancelled(path, tmp_path, monkeypatch):
+    def interrupted(original):
+        def backup_to(self, target, **options):
+            signal.raise_signal(signal.SIGINT)
+            return original(self, target, **options)
+
+        return backup_to
+
+    monkeypatch.setattr(fjeld.Keyspace, "backup_to", interrupted(fjeld.Keyspace.backup_to))
+    run("backup", path, tmp_path / "a", code=7)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"]
+
+
+def test_the_handler_of_interrupts_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+    with cancel_on_interrupt() as cancel:
+        assert not cancel.is_set()
+        signal.raise_signal(signal.SIGINT)
+        assert cancel.is_set()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_compact(path):
+    before = run("digest", path).stdout
+    run("compact", path)
+    run("compact", path, "users")
+    run("compact", path, "nope", code=2)
+    assert run("digest", path).stdout == before
+
+
+def test_stats(path):
+    document = json.loads(run("stats", path, "--json").stdout)
+    assert document
+    lines = run("stats", path).stdout.splitlines()
+    assert len(lines) == len(list(flatten(document)))
+
+
+def test_flatten():
+    nested = {"a": {"b": 1}, "levels": [{"tables": 2}, {"tables": 3}], "names": ["x", "y"]}
+    assert list(flatten(nested)) == [
+        ("a.b", 1),
+        ("levels[0].tables", 2),
+        ("levels[1].tables", 3),
+        ("names", "x, y"),
+    ]
+
+
+def test_digest(path, tmp_path):
+    before = run("digest", path).stdout
+    run("backup", path, tmp_path / "copy")
+    assert run("digest", tmp_path / "copy").stdout == before
+    run("put", path, "users", "dave", "4")
+    document = json.loads(run("digest", path, "--json").stdout)
+    assert document["digest"] != before.strip()
+    assert document["seqno"] > 0
+
+
+@pytest.mark.parametrize("verb", ["info", "ls", "stats", "digest", "compact"])
+def test_what_is_no_keyspace(verb, tmp_path):
+    (tmp_path / "folder").mkdir()
+    run(verb, tmp_path / "nothing", code=3)
+    run(verb, tmp_path / "folder", code=3)
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_keyspace_that_is_open_elsewhere(path):
+    with fjeld.open(path):
+        facts = json.loads(run("info", path, "--json", code=4).stderr)
+    assert facts["error"] == "LockedError"
+
+
+def test_help_names_every_verb():
+    text = run("--help").stdout
+    verbs = ("info", "ls", "get", "put", "scan", "backup", "compact", "stats", "digest", "bench", "demo")
+    assert all(f"\n  {verb} " in text for verb in verbs)
+    assert "Exit codes" in text
+    for verb in verbs:
+        assert "--json" in run(verb, "--help").stdout
