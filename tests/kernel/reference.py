@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from dataclasses import dataclass, field
 
@@ -52,8 +51,13 @@ def order(entry: Entry) -> tuple[bytes, int]:
     return entry[0], -entry[1]
 
 
+def common_prefix(a: bytes, b: bytes) -> bytes:
+    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return a[:n]
+
+
 def encode_data(entries: list[Entry]) -> bytes:
-    prefix = os.path.commonprefix([key for key, _, _ in entries])
+    prefix = common_prefix(entries[0][0], entries[-1][0])
     out = varint(len(entries)) + varint(len(prefix)) + prefix
     for key, tag, value in entries:
         suffix = key[len(prefix) :]
@@ -113,9 +117,19 @@ def read_table(data: bytes) -> File:
     """Every byte of it is looked at, and nothing of the kernel but checksum and decompression is used."""
     file = File()
     footer = data[-64:]
-    filter_at, filter_n, index_at, index_n, properties_at, properties_n, blocks, form, zero, checksum, magic = (
-        struct.unpack("<QIQIQIIIIQ8s", footer)
-    )
+    (
+        filter_at,
+        filter_n,
+        index_at,
+        index_n,
+        properties_at,
+        properties_n,
+        blocks,
+        form,
+        zero,
+        checksum,
+        magic,
+    ) = struct.unpack("<QIQIQIIIIQ8s", footer)
     assert (form, zero, magic) == (1, 0, b"FJELDSST")
     assert checksum == xxh64(footer[:48], len(data))
     assert filter_at + filter_n == index_at

@@ -13,7 +13,7 @@ from tests.kernel.reference import Entry, decode_data, encode_data, order, varin
 
 NEWEST = 2**64 - 1
 
-# Few letters and short keys: equal heads, shared prefixes, keys that are prefixes of others, many versions of one key.
+# Few letters and short keys: equal heads, keys that are prefixes of others, many versions of one key.
 letters = st.sampled_from([b"", b"\x00", b"a", b"b", b"\xff", b"aaaa", b"\xff\xff\xff\xff"])
 keys = st.builds(lambda start, parts: start + b"".join(parts), letters, st.lists(letters, max_size=5))
 tags = st.builds(

@@ -60,11 +60,15 @@ def offset_of(index: int) -> int:
     return 32 + index * 56  # 40 + 4 + 4 + 1 bytes, padded
 
 
-def read(data: bytes, *, allow_torn: bool, after_seqno: int = 0) -> tuple[Records, JournalReader]:
+def read(
+    data: bytes, *, allow_torn: bool, after_seqno: int = 0, end_bytes: int | None = None
+) -> tuple[Records, JournalReader]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "j"
         path.write_bytes(data)
-        reader = JournalReader(str(path), NUMBER, allow_torn=allow_torn, after_seqno=after_seqno)
+        reader = JournalReader(
+            str(path), NUMBER, allow_torn=allow_torn, after_seqno=after_seqno, end_bytes=end_bytes
+        )
         return list(reader), reader
 
 
@@ -322,6 +326,29 @@ def test_bytes_behind_the_seal() -> None:
     with pytest.raises(CorruptionError, match="behind the seal") as raised:
         read(data + b"garbage!", allow_torn=False)
     assert raised.value.offset == len(data)
+
+
+# ---- an end that recovery has found before ----
+
+
+@pytest.mark.parametrize("tail", [b"", bytes(100), b"garbage!" * 20, journal(0, 0, 2)[offset_of(2) :]])
+def test_what_follows_the_end_is_not_read(tail: bytes) -> None:
+    data = journal(0, 0)
+    found, reader = read(data + tail, allow_torn=False, end_bytes=len(data))
+    assert (len(found), reader.outcome, reader.position) == (2, "open", len(data))
+
+
+def test_damage_before_the_end_is_damage() -> None:
+    for data in (lose(journal(0, 0, 0), 1), journal(0)):
+        with pytest.raises(CorruptionError) as raised:
+            read(data, allow_torn=False, end_bytes=offset_of(3))
+        assert raised.value.offset == offset_of(1)
+
+
+def test_an_end_within_a_record_is_damage() -> None:
+    with pytest.raises(CorruptionError, match="end at") as raised:
+        read(journal(0, 0), allow_torn=False, end_bytes=offset_of(1) + 8)
+    assert raised.value.offset == offset_of(1)
 
 
 # ---- records that are right by their checksum and still impossible ----

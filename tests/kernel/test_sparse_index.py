@@ -1,14 +1,12 @@
 """The sparse index: last keys and places of blocks."""
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fjeld.errors import CorruptionError
 from fjeld.kernel.sparse_index import decode_index, encode_index
-from tests.kernel.reference import varint
+from tests.kernel.reference import common_prefix, varint
 
 entries = st.lists(
     st.tuples(st.binary(max_size=6) | st.just(b"k" * 65535), st.integers(17, 2**33)), min_size=1, max_size=12
@@ -18,7 +16,7 @@ entries = st.lists(
 def reference(blocks: list[tuple[bytes, int]]) -> bytes:
     out, previous = varint(len(blocks)), b""
     for key, length in blocks:
-        shared = len(os.path.commonprefix([previous, key]))
+        shared = len(common_prefix(previous, key))
         out += varint(shared) + varint(len(key) - shared) + key[shared:] + varint(length)
         previous = key
     return out
@@ -33,7 +31,11 @@ def test_round_trip(blocks: list[tuple[bytes, int]]) -> None:
         expected.append((key, offset))
         offset += length
     assert decode_index(payload, len(blocks), offset) == expected
-    for count, data_bytes in ((len(blocks) + 1, offset), (len(blocks), offset + 1), (len(blocks), offset - 1)):
+    for count, data_bytes in (
+        (len(blocks) + 1, offset),
+        (len(blocks), offset + 1),
+        (len(blocks), offset - 1),
+    ):
         with pytest.raises(CorruptionError):
             decode_index(payload, count, data_bytes)
     for cut in range(min(len(payload), 50)):

@@ -6,7 +6,7 @@ cdef struct Block:
     int visited             # the cache's second-chance bit: a hit stores 1, nothing else
     uint32_t count          # entries, > 0
     uint32_t prefix_bytes
-    const uint8_t *prefix   # inside payload
+    const uint8_t *prefix   # a copy, beside the heads
     uint32_t *heads         # fj_head32 of each suffix: ascending
     uint32_t *offsets       # of each entry in payload
     uint8_t *payload

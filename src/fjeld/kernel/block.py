@@ -60,8 +60,11 @@ def block_cook(
         why[0] = "a block with an impossible prefix"
         free(payload)
         return cython.NULL
-    # One piece of memory: the struct, the heads, the offsets.
-    b = cython.cast(cython.pointer[Block], malloc(cython.sizeof(Block) + 8 * count))
+    # One piece of memory: the struct, a copy of the prefix, the heads, the offsets. What a search touches before it
+    # knows its entry lies together, so that cache_lookup can prefetch it at once.
+    padded_bytes: uint64_t = (prefix_bytes + 3) // 4 * 4
+    total: uint64_t = cython.sizeof(Block) + padded_bytes + 8 * count
+    b = cython.cast(cython.pointer[Block], malloc(total))
     if b == cython.NULL:
         why[0] = cython.NULL
         free(payload)
@@ -70,12 +73,12 @@ def block_cook(
     b.refs = 1
     b.count = cython.cast(uint32_t, count)
     b.prefix_bytes = cython.cast(uint32_t, prefix_bytes)
-    b.prefix = p
-    b.heads = cython.cast(cython.pointer[uint32_t], b + 1)
+    b.prefix = cython.cast(cbytes, memcpy(b + 1, p, prefix_bytes))
+    b.heads = cython.cast(cython.pointer[uint32_t], b.prefix + padded_bytes)
     b.offsets = b.heads + count
     b.payload = payload
     b.payload_bytes = payload_bytes
-    total: uint64_t = cython.sizeof(Block) + 8 * count + payload_bytes
+    total += payload_bytes
     if total > MAX_UINT32:
         total = MAX_UINT32
     b.charge_bytes = cython.cast(uint32_t, total)

@@ -246,7 +246,7 @@ class JournalReader:
     """Reads a journal from its first record to its end. Owns the file's bytes in memory; holds no descriptor.
 
     Python code iterates: (seqno, time_ns, [(kind, partition_id, key, value), ...]) per record.
-    `end_bytes`: recovery has found before that the records end here, without a seal; what follows is not read.
+    `end_bytes`: recovery has found that the records end here, without a seal; what follows is not read.
     `after_seqno`: every seqno up to it is known to be in earlier journals, so that a record which claims no
     more proves nothing of what is lost here. A live journal may be read beside its writer. Not thread-safe.
     """
@@ -316,7 +316,10 @@ class JournalReader:
             return 0
         f: cython.pointer[JournalBytes] = cython.address(self.file)
         length: uint64_t = 0
-        if self.position == self.end_bytes:
+        if self.end_bytes > 0 and self.position >= self.end_bytes:
+            if self.position > self.end_bytes:
+                what: object = f"the records were to end at {self.end_bytes}; {_RESTORE}"
+                raise CorruptionError(what, path=self.path, offset=self.record.offset)
             self.outcome = "open"
             return 0
         if self.position >= JOURNAL_HEADER_BYTES:

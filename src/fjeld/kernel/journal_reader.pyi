@@ -3,7 +3,9 @@ from typing import Literal, Self, final
 
 @final
 class JournalReader(Iterator[tuple[int, int, list[tuple[int, int, bytes, bytes]]]]):
-    def __init__(self, path: str, number: int, *, allow_torn: bool, after_seqno: int = 0, end_bytes: int | None = None) -> None: ...
+    def __init__(
+        self, path: str, number: int, *, allow_torn: bool, after_seqno: int = 0, end_bytes: int | None = None
+    ) -> None: ...
     @property
     def path(self) -> str: ...
     @property

@@ -3,7 +3,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef enum:
     NODE_ENTRIES = 48
-    ARENA_CHUNK_BYTES = 262144
+    FIRST_CHUNK_BYTES = 4096
+    ARENA_CHUNK_BYTES = 262144      # what chunks grow to
 
 cdef struct MemEntry:
     uint64_t tag            # seqno << 8 | kind

@@ -53,7 +53,11 @@ def arena_take(m: cython.pointer[Memtable], size: cython.size_t) -> cython.point
     capacity: cython.size_t
     size = (size + 7) & ~cython.cast(cython.size_t, 7)
     if chunk == cython.NULL or chunk.used_bytes + size > chunk.capacity_bytes:
-        capacity = ARENA_CHUNK_BYTES
+        capacity = m.bytes  # as much again as there is: a small memtable stays small
+        if capacity < FIRST_CHUNK_BYTES:
+            capacity = FIRST_CHUNK_BYTES
+        if capacity > ARENA_CHUNK_BYTES:
+            capacity = ARENA_CHUNK_BYTES
         if size + cython.sizeof(Chunk) > capacity:
             capacity = size + cython.sizeof(Chunk)
         chunk = cython.cast(cython.pointer[Chunk], malloc(capacity))
@@ -679,6 +683,11 @@ class MemtableOwner:
     def memory_bytes(self):
         """Memory held."""
         return self.memtable.bytes
+
+    @property
+    def first_seqno(self):
+        """The oldest seqno, 0 where empty."""
+        return self.memtable.first_seqno
 
     @property
     def last_seqno(self):

@@ -1,22 +1,21 @@
 import os
-from typing import Any, final
+from typing import Any, Self
 
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.run_scan import RunScan
 
-@final
 class TableReader:
     path: str
     properties: dict[str, Any]
-    def __init__(
-        self,
+    def __new__(
+        cls,
         path: str | os.PathLike[str],
         cache: BlockCache,
         descriptors: DescriptorPool,
         *,
         expected_bytes: int | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     @property
     def entries(self) -> int: ...
     @property
