@@ -51,7 +51,7 @@ class ReaderItems(ItemsView[bytes, bytes]):
         return iter(self._mapping.scan_items(True))
 
 
-class Partition(Tree, MutableMapping[bytes, bytes]):  # type: ignore[misc]  # both define the mapping's methods
+class Partition(Tree, MutableMapping[bytes, bytes]):
     """An ordered map of bytes to bytes, kept on disk. Any thread may use it.
 
     Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`, `keys`, `values`,

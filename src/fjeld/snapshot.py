@@ -18,7 +18,7 @@ from fjeld.partition import ReaderItems, ReaderKeys, ReaderValues
 __all__ = ["Snapshot", "SnapshotPartition"]
 
 
-class SnapshotPartition(Reader, Mapping[bytes, bytes]):  # type: ignore[misc]  # both define the mapping's methods
+class SnapshotPartition(Reader, Mapping[bytes, bytes]):
     """One partition as of a snapshot: a read-only Mapping with a partition's reading methods. Any thread may use it."""
 
     name: str

@@ -286,7 +286,6 @@ def find_in_block(
 # ---- the Python face ----
 
 
-
 @cython.no_gc_clear
 @cython.cclass
 class TableReader:

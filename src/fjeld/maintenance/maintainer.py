@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from fjeld.errors import CancelledError, ClosedError, CorruptionError
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel.commit import Commit
-from fjeld.maintenance.backpressure import Decision, Go, Limits, Load, Slow, StallReason, decide
+from fjeld.maintenance.backpressure import Decision, Go, Limits, Load, Slow, StallReason, Stop, decide
 from fjeld.maintenance.compact import Compactor
 from fjeld.maintenance.flush import Flusher
 from fjeld.maintenance.live_partition import LivePartition
@@ -155,7 +155,7 @@ class Maintainer:
 
     def _decision(self) -> Decision:
         journals_bytes = self._rotation.total_bytes()
-        strictest: Decision = Go()
+        strictest: Go | Slow = Go()
         for partition in self._partitions():
             state = self._store.version.partitions.get(partition.id)
             if state is None:
@@ -166,7 +166,7 @@ class Maintainer:
                 journals_bytes=journals_bytes,
             )
             decision = decide(load, Limits.of(self._options, partition.options))
-            if not isinstance(decision, (Go, Slow)):
+            if isinstance(decision, Stop):
                 return decision
             if isinstance(decision, Slow) and (
                 isinstance(strictest, Go) or decision.delay_seconds > strictest.delay_seconds
@@ -204,7 +204,7 @@ class Maintainer:
         self.stall_seconds += time.monotonic() - started
 
     def _wait_for_go(self) -> None:
-        while not isinstance(self._decision(), (Go, Slow)):
+        while isinstance(self._decision(), Stop):
             failure = self.failure
             if failure is not None:
                 self.wake()
