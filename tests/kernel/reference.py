@@ -52,8 +52,9 @@ def order(entry: Entry) -> tuple[bytes, int]:
 
 
 def common_prefix(a: bytes, b: bytes) -> bytes:
-    n = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return a[:n]
+    if b.startswith(a) or a.startswith(b):
+        return min(a, b, key=len)
+    return a[: next(i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)]
 
 
 def encode_data(entries: list[Entry]) -> bytes:

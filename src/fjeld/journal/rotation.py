@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from fjeld.journal.spares import SpareJournals, discard
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.journal import JournalWriter
@@ -54,7 +55,7 @@ class JournalRotation:
         self._switch_lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._finish_lock = threading.Lock()
-        self._spare: JournalWriter | None = None
+        self._spares = SpareJournals(self._create, journal_bytes)
         self._unfinished: list[JournalWriter] = []
         """Sealed, oldest first. Guarded by the commit lock."""
 
@@ -67,7 +68,7 @@ class JournalRotation:
         try:
             files.sync_directory(self._store.journals_directory)
         except BaseException:
-            _discard(writer)
+            discard(writer)
             raise
         writer.prefault()
         return writer
@@ -76,37 +77,23 @@ class JournalRotation:
         """Begin with a fresh journal. Requires: nobody writes yet."""
         self._commit.replace_journal(self._create(self._journal_bytes))
 
-    def prepare_spare(self) -> None:
-        """Make the next journal ready, if there is none. A worker's job; raises OSError where there is no space."""
-        with self._switch_lock:
-            self._ready_spare(0)
+    def prepare_spares(self) -> None:
+        """Make the next journals ready. A worker's job; raises OSError where there is no space."""
+        self._spares.fill()
 
     @property
     def needs_spare(self) -> bool:
-        return self._spare is None
-
-    def _ready_spare(self, record_bytes: int) -> JournalWriter:
-        """A spare with room for a record of this size. Requires: switch lock."""
-        needed = record_bytes + SLACK_BYTES
-        spare = self._spare
-        if spare is not None and spare.capacity_bytes < needed:
-            # Journals are used in the order of their numbers: the small spare cannot wait until after a larger one.
-            self._spare = None
-            _discard(spare)
-            spare = None
-        if spare is None:
-            self._spare = spare = self._create(max(self._journal_bytes, needed))
-        return spare
+        return self._spares.wanted
 
     def make_room(self, record_bytes: int) -> None:
         """Called by a writer whose record does not fit: switch, unless another writer has just done it."""
         with self._switch_lock:
             if self._fits(record_bytes):
                 return
-            self._ready_spare(record_bytes)
+            spare = self._spares.take(record_bytes + SLACK_BYTES)
             self._commit.acquire()
             try:
-                self._switch()
+                self._switch(spare)
             finally:
                 self._commit.release()
         self._wake()
@@ -121,26 +108,28 @@ class JournalRotation:
         `then` runs under the commit lock: be brief.
         """
         with self._switch_lock:
-            self._ready_spare(0)
+            spare = self._spares.take(0)
+            used = False
             sync_point("journal:before_cut")
             self._commit.acquire()
             started = time.perf_counter()
             try:
                 active = self._commit.active_journal
                 if active is not None and active.last_seqno:
-                    self._switch()
+                    used = True
+                    self._switch(spare)
                 then()
             finally:
                 held_seconds = time.perf_counter() - started
                 self._commit.release()
+                if not used:
+                    self._spares.put_back(spare)
         self._wake()
         return held_seconds
 
-    def _switch(self) -> None:
-        """Requires: switch lock and commit lock, and a spare."""
-        assert self._spare is not None
-        sealed = self._commit.replace_journal(self._spare)
-        self._spare = None
+    def _switch(self, spare: JournalWriter) -> None:
+        """Requires: switch lock and commit lock."""
+        sealed = self._commit.replace_journal(spare)
         if sealed is not None:
             self._unfinished.append(sealed)
             self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno))
@@ -185,12 +174,20 @@ class JournalRotation:
         """Sync, cut and sum all sealed journals, and put that on record. OSError: a sync failed, or the manifest."""
         with self._finish_lock:
             for writer in list(self._unfinished):
-                summary = writer.finish()
-                sync_point("journal:finished")
-                self._record(writer, summary["size_bytes"], summary["xxh128"])
-                self._commit.acquire()
-                self._unfinished.remove(writer)
-                self._commit.release()
+                held = self._store.live_journal(writer.number)
+                if held is not None:  # held: it cannot be deleted while it is being summed
+                    summary = writer.finish()
+                    sync_point("journal:finished")
+                    self._record(writer, summary["size_bytes"], summary["xxh128"])
+                self._forget(writer)
+
+    def _forget(self, writer: JournalWriter) -> None:
+        """It is finished, or was retired before that: nobody has to sync it any more."""
+        with self._sync_lock:
+            self._commit.acquire()
+            self._unfinished.remove(writer)
+            self._commit.release()
+            writer.close()
 
     def _record(self, writer: JournalWriter, size_bytes: int, xxh128: str) -> None:
         version = self._store.version
@@ -252,13 +249,4 @@ class JournalRotation:
         for writer in (*unfinished, active):
             if writer is not None:
                 writer.close()
-        if self._spare is not None:
-            _discard(self._spare)
-            self._spare = None
-
-
-def _discard(writer: JournalWriter) -> None:
-    """A journal that was never written to goes again."""
-    writer.close()
-    with suppress(OSError):
-        files.unlink(writer.path)
+        self._spares.close()

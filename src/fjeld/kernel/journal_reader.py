@@ -163,7 +163,8 @@ def _find_proof(f: cython.pointer[JournalBytes], at: uint64_t, last_seqno: uint6
         if length == 0:
             at += 8
             continue
-        if fj_load32(f.data + at + 12) == SEAL_ENTRIES or fj_load64(f.data + at + 32) > last_seqno:
+        # A seal proves no more than any record: it too may reach the disk before the pages in front of it.
+        if fj_load64(f.data + at + 32) > last_seqno:
             return at
         at += (length + 7) & ~cython.cast(uint64_t, 7)
     return 0
@@ -415,6 +416,11 @@ class JournalReader:
                 offset=self.position,
             )
         return self.next_record()
+
+    @property
+    def persisted(self):
+        """What the record read last knew to be on disk: every seqno up to this."""
+        return self.record.persisted
 
     def __iter__(self):
         return self

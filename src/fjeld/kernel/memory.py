@@ -15,7 +15,7 @@ def reserve(
     capacity_bytes: cython.pointer[cython.size_t],
     wanted_bytes: cython.size_t,
 ) -> cython.bint:
-    if wanted_bytes <= capacity_bytes[0]:
+    if wanted_bytes <= capacity_bytes[0] and buffer[0] != cython.NULL:
         return True
     room_bytes: cython.size_t = capacity_bytes[0] * 2
     if room_bytes < LEAST_BYTES:

@@ -129,9 +129,7 @@ def note_key(w: cython.pointer[Writer], key: cbytes, key_bytes: cython.size_t) -
     """Remember the key and its hash, unless it is that of the entry before. False: no memory."""
     if w.entries > 0 and key_bytes == w.last_bytes and memcmp(key, w.last, key_bytes) == 0:
         return True
-    if w.last_capacity_bytes < key_bytes and not reserve(
-        cython.address(w.last), cython.address(w.last_capacity_bytes), key_bytes
-    ):
+    if not reserve(cython.address(w.last), cython.address(w.last_capacity_bytes), key_bytes):
         return False
     if w.entries == 0:
         if not reserve(cython.address(w.smallest), cython.address(w.smallest_capacity_bytes), key_bytes):

@@ -33,9 +33,9 @@ class Tree(Reader):
         self.put(KIND_TOMBSTONE, key, None)
 
     def remove_weak(self, key):
-        """Remove a key that was inserted once since it was last removed: cheaper to compact than `remove`.
+        """Remove a key that was inserted once since it was last removed, weakly too: cheaper to compact than `remove`.
 
-        For a key that was overwritten, older values may show again: use `remove` there.
+        For a key that was overwritten, or removed with `remove` before, older values may show again: use `remove` there.
         """
         self.put(KIND_WEAK_TOMBSTONE, key, None)
 

@@ -29,7 +29,7 @@ Job = Callable[[], None]
 
 
 class Maintainer:
-    """Owns the workers. Jobs, most urgent first: journals, flushes, compactions, deletions.
+    """Owns the workers. Jobs, most urgent first: flushes, compactions, deletions; beside them, journals.
 
     Thread safety: any thread may call any method; `_claimed` and the counters are guarded by `_changed`.
     """
@@ -58,14 +58,18 @@ class Maintainer:
         """The newest failure of a job, until one of its kind succeeds."""
         self.stall_seconds = 0.0
         """How long writers have waited in all."""
-        self._workers = Workers(options.workers, self._next_job, self._note_failure)
+        self._workers = Workers("worker", options.workers, self._next_job, self._note_failure)
+        # Journals have a thread of their own: writers must not wait behind a long compaction for the next one.
+        self._journal_worker = Workers("journals", 1, self._next_journal_job, self._note_failure)
 
     def start(self) -> None:
         self._workers.start()
+        self._journal_worker.start()
         self.wake()
 
     def wake(self) -> None:
         """Something may have to be done."""
+        self._journal_worker.wake()
         self._workers.wake()
 
     def stop(self) -> None:
@@ -76,21 +80,28 @@ class Maintainer:
         with self._changed:
             self._changed.notify_all()
         self._workers.stop()
+        self._journal_worker.stop()
 
     def wait_idle(self) -> None:
         """Until nothing is left to do in the background."""
         self.wake()
+        self._journal_worker.wait_idle()
         self._workers.wait_idle()
 
     # ---- jobs ----
 
-    def _next_job(self) -> Job | None:
+    def _next_journal_job(self) -> Job | None:
         if self._closing:
             return None
         if self._rotation.needs_spare and self._claim("spare", 0):
-            return self._claimed_job("spare", 0, self._rotation.prepare_spare)
+            return self._claimed_job("spare", 0, self._rotation.prepare_spares)
         if self._rotation.has_unfinished and self._claim("finish", 0):
             return self._claimed_job("finish", 0, self._rotation.finish_sealed)
+        return None
+
+    def _next_job(self) -> Job | None:
+        if self._closing:
+            return None
         for partition in self._partitions():
             if partition.sealed_memtables() and self._claim("flush", partition.id):
                 return self._claimed_job("flush", partition.id, self._flush_job(partition))

@@ -25,6 +25,7 @@ class Workers:
 
     def __init__(
         self,
+        name: str,
         count: int,
         next_job: Callable[[], Callable[[], None] | None],
         on_failure: Callable[[Exception], None],
@@ -37,7 +38,7 @@ class Workers:
         self._running = 0
         self._retry_at: float | None = None
         self._threads = [
-            threading.Thread(target=self._work, name=f"fjeld-worker-{number}", daemon=True)
+            threading.Thread(target=self._work, name=f"fjeld-{name}-{number}", daemon=True)
             for number in range(count)
         ]
 

@@ -112,6 +112,11 @@ class VersionStore:
         """What to hold so that the sealed journals of the current version stay. Requires: install lock."""
         return list(self._journals.values())
 
+    def live_journal(self, number: int) -> LiveFile | None:
+        """What to hold so that a journal stays; None where it was retired."""
+        with self.install_lock:
+            return self._journals.get(number)
+
     # ---- edits ----
 
     def edit(
@@ -153,8 +158,10 @@ class VersionStore:
             return version
 
     def seal(self, journal: JournalMeta) -> None:
-        """List a journal that was just sealed. Requires: commit lock."""
-        self._install(Edit.of(SealJournal(journal)), None)
+        """List a journal that was just sealed. Requires: commit lock, so this is brief: no edit, no draft."""
+        with self.install_lock:
+            self.version = self.version.with_journal(journal)
+            self._add_journal(journal.number)
 
     def adopt(self, version: Version) -> None:
         """Recovery: the journals that were replayed are part of the version. Requires: nobody else there yet."""

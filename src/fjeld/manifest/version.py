@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,17 @@ class Version:
         An edit that does not fit this version is a `ValueError`.
         """
         return edit.apply_to(self)
+
+    def with_journal(self, journal: JournalMeta) -> Version:
+        """The version with one more sealed journal, the newest: what the edit SealJournal makes, in microseconds."""
+        if self.journals and journal.number <= self.journals[-1].number:
+            raise ValueError(f"journal {journal.number} is not newer than {self.journals[-1].number}")
+        return replace(
+            self,
+            journals=(*self.journals, journal),
+            next_file=max(self.next_file, journal.number + 1),
+            seqno=max(self.seqno, journal.last_seqno),
+        )
 
     def partition(self, name: str) -> PartitionState | None:
         """The partition of this name, or None."""

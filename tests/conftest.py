@@ -1,0 +1,34 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fjeld
+from fjeld.kernel import files
+from fjeld.sync_points import clear_sync_points
+from tests.small import small_options
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a keyspace can be made: the parent is there, the folder is not."""
+    return tmp_path / "keyspace"
+
+
+@pytest.fixture
+def small() -> fjeld.KeyspaceOptions:
+    """Options that make a deep tree of little data."""
+    return small_options()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_installed() -> Iterator[None]:
+    """No fault, trace or sync point outlives its test."""
+    yield
+    files.clear_faults()
+    files.stop_trace()
+    clear_sync_points()
