@@ -24,7 +24,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["Output", "human_bytes", "human_count", "human_seconds", "plain", "show"]
+__all__ = ["MIB", "Output", "human_bytes", "human_count", "human_seconds", "plain", "show"]
+
+
+MIB = 1 << 20
 
 
 class Output:

@@ -1,3 +1,4 @@
+# Builds the payload of a data block.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.failure cimport ST_OK, ST_NOMEM
 

@@ -34,6 +34,7 @@ cdef class JournalReader:
     cdef readonly bint allow_torn
     cdef readonly uint64_t position     # of the next record
     cdef readonly uint64_t last_seqno   # of the records so far
+    cdef readonly uint64_t first_seqno  # of the first record; 0 before it is read
     cdef readonly object outcome        # None, then "sealed", "open" or "torn"
     cdef readonly object torn_offset    # where the tail begins that was cut off
     cdef Record record                  # the current one; valid until the next call and while the reader lives

@@ -351,6 +351,8 @@ class JournalReader:
             what = f"a journal record with seqno {record.seqno} follows seqno {self.last_seqno}"
         if what is not None:
             raise CorruptionError(f"{what}; {_RESTORE}", path=self.path, offset=self.position)
+        if self.first_seqno == 0:
+            self.first_seqno = record.seqno
         self.last_seqno = record.seqno + record.entries - 1
         self.position = min(self.position + ((length + 7) & ~cython.cast(uint64_t, 7)), self.file.size_bytes)
         return 1

@@ -17,7 +17,14 @@ A cursor is for one thread. Its tables are borrowed and outlive it.
 
 import cython
 from cython.cimports.fjeld.kernel.block import block_release, block_seek
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_atomic_add, fj_compare, fj_get_varint, fj_head64
+from cython.cimports.fjeld.kernel.coding import (
+    cbytes,
+    fj_atomic_add,
+    fj_atomic_load,
+    fj_compare,
+    fj_get_varint,
+    fj_head64,
+)
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
     ST_END,
@@ -29,6 +36,7 @@ from cython.cimports.fjeld.kernel.run_ahead import ahead_free, ahead_init, read_
 from cython.cimports.fjeld.kernel.table import (
     RUN_STREAM,
     table_cached_block,
+    table_ensure,
     table_find_block,
     table_load_block,
 )
@@ -36,6 +44,9 @@ from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy, memset
 
+# Blocks whose index is known only once their table is open: tables are opened where they are first read.
+AT_LAST_BLOCK = cython.declare(uint32_t, 0xFFFFFFFF)
+AT_TARGET_BLOCK = cython.declare(uint32_t, 0xFFFFFFFE)
 
 @cython.cfunc
 @cython.nogil
@@ -87,7 +98,7 @@ def run_last(c: cython.pointer[RunCursor], f: cython.pointer[Failure]) -> cython
     if c.table_count == 0:
         return at_end(c)
     last: uint32_t = c.table_count - 1
-    return settle(c, last, c.tables[last].blocks - 1, TO_LAST, f)
+    return settle(c, last, AT_LAST_BLOCK, TO_LAST, f)
 
 
 @cython.cfunc
@@ -155,6 +166,10 @@ def run_load(c: cython.pointer[RunCursor], f: cython.pointer[Failure]) -> cython
     """Also loads what stands in the way of the rest of the movement: never ST_COLD."""
     status: cython.int = ST_COLD
     while status == ST_COLD:
+        status = table_ensure(c.tables[c.table_index], f)
+        if status != ST_OK:
+            return status
+        c.block_index = which_block(c, c.table_index, c.block_index)
         c.block = table_load_block(c.tables[c.table_index], c.block_index, f)
         if c.block == cython.NULL:
             return f.status
@@ -179,14 +194,13 @@ def settle_at(
     movement: cython.int,
     f: cython.pointer[Failure],
 ) -> cython.int:
-    t: cython.pointer[Table] = c.tables[table_index]
     held: cython.pointer[Block] = c.block  # the key may lie in it: keep it until the movement is done
     if held != cython.NULL:
         fj_atomic_add(cython.address(held.refs), 1)
     c.target = key
     c.target_bytes = key_bytes
     c.target_tag = tag
-    status: cython.int = settle(c, table_index, table_find_block(t, key, key_bytes), movement, f)
+    status: cython.int = settle(c, table_index, AT_TARGET_BLOCK, movement, f)
     if held != cython.NULL:
         block_release(held)
     return status
@@ -209,6 +223,7 @@ def settle(
         status = enter_block(c, table_index, block_index, movement, f)
         if status != ST_OK:
             return status
+        block_index = c.block_index
         if movement == TO_FIRST:
             return stand_on(c, 0, f)
         if movement == TO_LAST:
@@ -243,7 +258,7 @@ def go_before(c: cython.pointer[RunCursor], f: cython.pointer[Failure]) -> cytho
     if c.block_index > 0:
         return settle(c, c.table_index, c.block_index - 1, TO_LAST, f)
     if c.table_index > 0:
-        return settle(c, c.table_index - 1, c.tables[c.table_index - 1].blocks - 1, TO_LAST, f)
+        return settle(c, c.table_index - 1, AT_LAST_BLOCK, TO_LAST, f)
     return at_end(c)
 
 
@@ -258,13 +273,19 @@ def enter_block(
     f: cython.pointer[Failure],
 ) -> cython.int:
     """Make this the current block: ST_OK, ST_COLD or a failure."""
-    c.valid = False
-    if c.block != cython.NULL and c.table_index == table_index and c.block_index == block_index:
-        return ST_OK
     t: cython.pointer[Table] = c.tables[table_index]
-    b: cython.pointer[Block]
+    b: cython.pointer[Block] = cython.NULL
     status: cython.int = ST_OK
-    if c.mode == RUN_STREAM:
+    c.valid = False
+    if not fj_atomic_load(cython.address(t.opened)):
+        status = table_ensure(t, f) if c.mode == RUN_STREAM else keep_target(c, movement, f)
+    if status == ST_OK:
+        block_index = which_block(c, table_index, block_index)
+        if c.block != cython.NULL and c.table_index == table_index and c.block_index == block_index:
+            return ST_OK
+    if status != ST_OK:
+        pass  # which block it is will be known once the table is open
+    elif c.mode == RUN_STREAM:
         b = read_block(c, table_index, block_index, movement == TO_FIRST, f)
         if b == cython.NULL:
             status = f.status
@@ -279,6 +300,19 @@ def enter_block(
     c.block_index = block_index
     c.block = b
     return status
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def which_block(c: cython.pointer[RunCursor], table_index: uint32_t, block_index: uint32_t) -> uint32_t:
+    """The index that is meant. Requires: the table is open."""
+    if block_index == AT_LAST_BLOCK:
+        return c.tables[table_index].blocks - 1
+    if block_index == AT_TARGET_BLOCK:
+        return table_find_block(c.tables[table_index], c.target, c.target_bytes)
+    return block_index
 
 
 @cython.cfunc

@@ -6,6 +6,14 @@ from fjeld.kernel.descriptors cimport Descriptor, Descriptors, DescriptorPool
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.footer cimport Footer
 
+cdef extern from "<pthread.h>" nogil:
+    ctypedef struct pthread_mutex_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t *m, void *attributes) noexcept
+    int pthread_mutex_destroy(pthread_mutex_t *m) noexcept
+    int pthread_mutex_lock(pthread_mutex_t *m) noexcept
+    int pthread_mutex_unlock(pthread_mutex_t *m) noexcept
+
 cdef struct Table:
     const char *path
     Descriptor descriptor       # its place in the pool of open files
@@ -31,8 +39,11 @@ cdef struct Table:
     Descriptors *descriptors
     uint64_t memory_bytes       # index + filter + slots
     # private
-    uint8_t *edges              # holds smallest
+    uint8_t *edges              # holds smallest, and largest where the manifest has told it
     Footer footer
+    int opened                  # atomic: everything above but path, edges, cache and descriptors is there
+    uint64_t expected_bytes     # what the manifest says of the file's size; 0: nothing
+    pthread_mutex_t opening     # one thread opens; taken without the GIL
 
 cdef class TableReader:
     """Owns a Table. Open reads footer, index, filter and properties (checked); blocks are read when asked for."""
@@ -41,8 +52,12 @@ cdef class TableReader:
     cdef readonly dict properties
     cdef BlockCache cache               # keep alive
     cdef DescriptorPool descriptors     # keep alive
-    cdef object open_file(self, bytes path, object expected_bytes)
+    cdef object take_edges(self, bytes smallest, bytes largest)
+    cdef object open_file(self)
     cdef object take_properties(self, bytes text)
+
+# Opened where it is first read: TableReader(path, ..., smallest=, largest=) reads nothing. Blocks: call without the GIL. ST_OK or a failure in f.
+cdef int table_ensure(Table *t, Failure *f) noexcept nogil
 
 cdef bint table_may_contain(const Table *t, uint64_t key_hash) noexcept nogil     # key_hash = xxh64 of the user key
 cdef bint table_covers(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # smallest <= key <= largest

@@ -20,7 +20,14 @@ from cython.cimports.fjeld.kernel.cache import (
     cache_lookup,
 )
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64
-from cython.cimports.fjeld.kernel.coding import MAX_KEY_BYTES, cbytes, fj_compare, fj_head64
+from cython.cimports.fjeld.kernel.coding import (
+    MAX_KEY_BYTES,
+    cbytes,
+    fj_atomic_load,
+    fj_atomic_store,
+    fj_compare,
+    fj_head64,
+)
 from cython.cimports.fjeld.kernel.descriptors import descriptor_forget
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
@@ -38,11 +45,13 @@ from cython.cimports.fjeld.kernel.table_file import (
     table_open,
     table_read,
     table_set_edges,
+    table_set_heads,
+    table_unopen,
 )
 from cython.cimports.fjeld.kernel.trailer import BLOCK_DATA, trailer_open
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
-from cython.cimports.libc.string import memcmp
+from cython.cimports.libc.string import memcmp, strdup
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 
@@ -55,6 +64,8 @@ NEWEST = cython.declare(uint64_t, 0xFFFFFFFFFFFFFFFF)
 @cython.nogil
 @cython.exceptval(check=False)
 def table_may_contain(t: cython.pointer[cython.const[Table]], key_hash: uint64_t) -> cython.bint:
+    if not fj_atomic_load(cython.address(t.opened)):
+        return True
     return t.filter_lines == 0 or filter_may_contain(t.filter, t.filter_lines, t.filter_probes, key_hash)
 
 
@@ -122,6 +133,31 @@ def first_head_from(
         base += half & (0 - cython.cast(uint32_t, base[half - 1] < head))
         n -= half
     return cython.cast(uint32_t, base - heads) + cython.cast(uint32_t, base[0] < head)
+
+
+# ---- opening ----
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_ensure(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.int:
+    status: cython.int = ST_OK
+    if fj_atomic_load(cython.address(t.opened)):
+        return ST_OK
+    pthread_mutex_lock(cython.address(t.opening))
+    if not fj_atomic_load(cython.address(t.opened)):
+        status = table_open(t, cython.NULL, cython.NULL, f)
+        if status == ST_OK:
+            status = table_set_heads(t, f)
+        if status == ST_OK:
+            fj_atomic_store(cython.address(t.opened), 1)
+        else:
+            table_unopen(t)
+        if status == ST_NEWER:
+            status = fail_corrupt(f, t.path, t.file_bytes, "the table is of a newer format: upgrade to read it")
+    pthread_mutex_unlock(cython.address(t.opening))
+    return status
 
 
 # ---- reading blocks ----
@@ -207,9 +243,13 @@ def table_get(
     block: cython.pointer[cython.pointer[Block]],
     cold: cython.pointer[uint32_t],
 ) -> cython.int:
-    i: uint32_t = table_find_block(t, key, key_bytes)
+    i: uint32_t
     b: cython.pointer[Block]
     status: cython.int
+    if not fj_atomic_load(cython.address(t.opened)):
+        cold[0] = 0
+        return ST_COLD
+    i = table_find_block(t, key, key_bytes)
     while i < t.blocks:
         b = table_cached_block(t, i)
         if b == cython.NULL:
@@ -238,9 +278,12 @@ def table_get_cold(
     block: cython.pointer[cython.pointer[Block]],
     f: cython.pointer[Failure],
 ) -> cython.int:
-    i: uint32_t = table_find_block(t, key, key_bytes)
+    i: uint32_t
     b: cython.pointer[Block]
-    status: cython.int
+    status: cython.int = table_ensure(t, f)
+    if status != ST_OK:
+        return status
+    i = table_find_block(t, key, key_bytes)
     while i < t.blocks:
         b = table_cached_block(t, i)
         if b == cython.NULL:
@@ -292,43 +335,61 @@ class TableReader:
     """Owns a Table, and keeps the cache and the pool alive that it uses. Any thread may read.
 
     Opening reads and checks footer, filter, index and properties; it leaves the file open in the pool.
-    `expected_bytes`: the size that the manifest names.
+    `expected_bytes`: the size that the manifest names. `smallest` and `largest`: the keys that it names;
+    with them nothing is read before the table is first used.
     """
 
     def __cinit__(
-        self, path: object, cache: BlockCache, descriptors: DescriptorPool, *, expected_bytes: object = None
+        self,
+        path: object,
+        cache: BlockCache,
+        descriptors: DescriptorPool,
+        *,
+        expected_bytes: object = None,
+        smallest: object = None,
+        largest: object = None,
+        **rest: object,
     ):
+        t: cython.pointer[Table]
+        name: bytes = os.fsencode(path)
         self.path = os.fspath(path)
         self.cache = cache
         self.descriptors = descriptors
-        self.table = cython.cast(cython.pointer[Table], calloc(1, cython.sizeof(Table)))
-        if self.table == cython.NULL:
+        self.table = t = cython.cast(cython.pointer[Table], calloc(1, cython.sizeof(Table)))
+        if t == cython.NULL:
             raise MemoryError()
-        self.table.cache = cache.cache
-        self.table.descriptors = descriptors.pool
-        self.table.descriptor.fd = -1
-        self.open_file(os.fsencode(self.path), expected_bytes)
+        pthread_mutex_init(cython.address(t.opening), cython.NULL)
+        t.cache = cache.cache
+        t.descriptors = descriptors.pool
+        t.descriptor.fd = -1
+        t.expected_bytes = 0 if expected_bytes is None else expected_bytes
+        t.path = strdup(name)
+        if t.path == cython.NULL:
+            raise MemoryError()
+        t.descriptor.path = t.path
+        if smallest is None or largest is None:
+            self.open_file()
+        else:
+            self.take_edges(smallest, largest)
 
     @cython.cfunc
-    def open_file(self, path: bytes, expected_bytes: object) -> object:
+    def take_edges(self, smallest: bytes, largest: bytes) -> object:
+        if table_set_edges(self.table, smallest, len(smallest), largest, len(largest)) != ST_OK:
+            raise MemoryError()
+
+    @cython.cfunc
+    def open_file(self) -> object:
         t: cython.pointer[Table] = self.table
         f: Failure
-        name: cython.p_char = path
         status: cython.int
         properties: cython.pointer[uint8_t] = cython.NULL
         properties_bytes: uint32_t = 0
         failure_clear(cython.address(f))
         with cython.nogil:
             status = table_open(
-                t, name, cython.address(properties), cython.address(properties_bytes), cython.address(f)
+                t, cython.address(properties), cython.address(properties_bytes), cython.address(f)
             )
         try:
-            if expected_bytes is not None and t.file_bytes != expected_bytes and t.file_bytes > 0:
-                raise CorruptionError(
-                    f"a table of {t.file_bytes} bytes where {expected_bytes} were written",
-                    path=self.path,
-                    offset=min(t.file_bytes, expected_bytes),
-                )
             if status == ST_NEWER:
                 raise UnsupportedFormatError(
                     f"{self.path}: tables of format {t.footer.format} are read by a newer Fjeld only"
@@ -366,8 +427,13 @@ class TableReader:
             )
         self.properties = properties
         t.entries = properties["entries"]
-        if table_set_edges(t, smallest, len(smallest)) != ST_OK:
+        if table_set_edges(t, smallest, len(smallest), cython.NULL, 0) != ST_OK:
             raise MemoryError()
+        f: Failure
+        failure_clear(cython.address(f))
+        if table_set_heads(t, cython.address(f)) != ST_OK:
+            raise_failure(cython.address(f))
+        fj_atomic_store(cython.address(t.opened), 1)
 
     def __dealloc__(self):
         t: cython.pointer[Table] = self.table
@@ -378,6 +444,7 @@ class TableReader:
         if t.descriptors != cython.NULL:
             descriptor_forget(t.descriptors, cython.address(t.descriptor))
         table_close(t)
+        pthread_mutex_destroy(cython.address(t.opening))
         free(t)
 
     @property

@@ -15,6 +15,8 @@ class TableReader:
         descriptors: DescriptorPool,
         *,
         expected_bytes: int | None = None,
+        smallest: bytes | None = None,
+        largest: bytes | None = None,
     ) -> Self: ...
     @property
     def entries(self) -> int: ...

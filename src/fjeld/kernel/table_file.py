@@ -8,7 +8,7 @@ then the trailers of filter, index and properties, then every length in them.
 
 import cython
 from cython.cimports.fjeld.kernel.block import Block
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_common_prefix, fj_load32
+from cython.cimports.fjeld.kernel.coding import cbytes, fj_common_prefix, fj_compare, fj_load32
 from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_release
 from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK, fail_corrupt, fail_io, fail_nomem
 from cython.cimports.fjeld.kernel.files import file_pread, file_size
@@ -23,7 +23,7 @@ from cython.cimports.fjeld.kernel.trailer import (
 )
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
-from cython.cimports.libc.string import memcpy, strdup
+from cython.cimports.libc.string import memcpy
 from cython.cimports.posix.stdlib import posix_memalign
 
 
@@ -32,16 +32,16 @@ from cython.cimports.posix.stdlib import posix_memalign
 @cython.exceptval(check=False)
 def table_open(
     t: cython.pointer[Table],
-    path: cython.p_const_char,
     properties: cython.pointer[cython.pointer[uint8_t]],
     properties_bytes: cython.pointer[uint32_t],
     f: cython.pointer[Failure],
 ) -> cython.int:
+    unwanted: cython.pointer[uint8_t] = cython.NULL
+    unwanted_bytes: uint32_t = 0
     status: cython.int
-    t.path = strdup(path)
-    if t.path == cython.NULL:
-        return fail_nomem(f)
-    t.descriptor.path = t.path
+    if properties == cython.NULL:
+        properties = cython.address(unwanted)
+        properties_bytes = cython.address(unwanted_bytes)
     status = read_footer(t, f)
     if status != ST_OK:
         return status
@@ -69,6 +69,7 @@ def table_open(
             f,
         )
     free(tail)
+    free(unwanted)
     if status != ST_OK:
         return status
     t.slots = cython.cast(
@@ -96,6 +97,10 @@ def read_footer(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.
     if size < 0:
         return fail_io(f, t.path, cython.cast(cython.int, -size))
     t.file_bytes = size
+    if t.expected_bytes != 0 and t.file_bytes != t.expected_bytes:
+        return fail_corrupt(
+            f, t.path, min(t.file_bytes, t.expected_bytes), "the table's size is not that which was written"
+        )
     if size < FOOTER_BYTES:
         return fail_corrupt(f, t.path, size, "the file is too short to be a table")
     status = table_read(t, data, FOOTER_BYTES, t.file_bytes - FOOTER_BYTES, f)
@@ -192,27 +197,51 @@ def take_index(t: cython.pointer[Table], block: cbytes, f: cython.pointer[Failur
     t.key_offsets = index.key_offsets
     t.keys = index.keys
     t.memory_bytes += index.memory_bytes
-    t.largest = t.keys + t.key_offsets[t.blocks - 1]
-    t.largest_bytes = t.key_offsets[t.blocks] - t.key_offsets[t.blocks - 1]
+    last: cbytes = t.keys + t.key_offsets[t.blocks - 1]
+    last_bytes: uint32_t = t.key_offsets[t.blocks] - t.key_offsets[t.blocks - 1]
+    if t.edges == cython.NULL:
+        t.largest = last
+        t.largest_bytes = last_bytes
+    elif fj_compare(last, last_bytes, t.largest, t.largest_bytes) != 0:
+        return fail_corrupt(f, t.path, offset, "this is another table than the manifest names")
     return ST_OK
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def table_set_edges(t: cython.pointer[Table], smallest: cbytes, smallest_bytes: cython.size_t) -> cython.int:
-    """All last keys lie between the smallest and the largest key, so they share what these two share."""
-    index: SparseIndex
-    t.edges = cython.cast(cython.pointer[uint8_t], malloc(smallest_bytes + 1))
+def table_set_edges(
+    t: cython.pointer[Table],
+    smallest: cbytes,
+    smallest_bytes: cython.size_t,
+    largest: cbytes,
+    largest_bytes: cython.size_t,
+) -> cython.int:
+    t.edges = cython.cast(cython.pointer[uint8_t], malloc(smallest_bytes + largest_bytes + 1))
     if t.edges == cython.NULL:
         return ST_NOMEM
     memcpy(t.edges, smallest, smallest_bytes)
     t.smallest = t.edges
     t.smallest_bytes = cython.cast(uint32_t, smallest_bytes)
-    t.memory_bytes += smallest_bytes + 1
+    if largest != cython.NULL:
+        memcpy(t.edges + smallest_bytes, largest, largest_bytes)
+        t.largest = t.edges + smallest_bytes
+        t.largest_bytes = cython.cast(uint32_t, largest_bytes)
+    t.memory_bytes += smallest_bytes + largest_bytes + 1
     t.prefix_bytes = cython.cast(
         uint32_t, fj_common_prefix(t.smallest, t.smallest_bytes, t.largest, t.largest_bytes)
     )
+    return ST_OK
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_set_heads(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.int:
+    """All last keys lie between the smallest and the largest key (checked here: they are in order), so they share what these two share."""
+    index: SparseIndex
+    if fj_compare(t.keys, t.key_offsets[1], t.smallest, t.smallest_bytes) < 0:
+        return fail_corrupt(f, t.path, t.footer.index_offset, "the index begins before the smallest key")
     index.blocks = t.blocks
     index.heads = t.heads
     index.key_offsets = t.key_offsets
@@ -246,9 +275,25 @@ def table_read(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def table_close(t: cython.pointer[Table]) -> cython.void:
-    free(cython.cast(cython.p_void, t.path))
+def table_unopen(t: cython.pointer[Table]) -> cython.void:
     free(t.block_offsets)  # the whole index
-    free(t.edges)
     free(t.filter)
     free(t.slots)
+    t.block_offsets = cython.NULL
+    t.heads = cython.NULL
+    t.key_offsets = cython.NULL
+    t.keys = cython.NULL
+    t.filter = cython.NULL
+    t.slots = cython.NULL
+    t.filter_lines = 0
+    t.blocks = 0
+    t.memory_bytes = 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_close(t: cython.pointer[Table]) -> cython.void:
+    table_unopen(t)
+    free(cython.cast(cython.p_void, t.path))
+    free(t.edges)

@@ -1,3 +1,4 @@
+# The writer of a table file.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.block_builder cimport BlockBuilder
 from fjeld.kernel.checksum cimport XXH128_hash_t

@@ -110,6 +110,13 @@ def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None)
     return 0
 
 
+@cython.cfunc
+def writable(partition: Access) -> TreeCore:
+    if partition.fixed_tag:
+        raise TypeError("a snapshot is read-only: write to the partition itself")
+    return partition.core
+
+
 @cython.cclass
 class WriteBatch:
     """Entries for one or more partitions of one keyspace, written as one atomic record.
@@ -270,15 +277,15 @@ class WriteBatch:
         """Put key = value into the batch."""
         if value is None:
             coerce(value, "value")
-        self.add(partition.core, KIND_VALUE, key, value)
+        self.add(writable(partition), KIND_VALUE, key, value)
 
     def remove(self, partition: Access, key):
         """Put the removal of key into the batch; it need not exist."""
-        self.add(partition.core, KIND_TOMBSTONE, key, None)
+        self.add(writable(partition), KIND_TOMBSTONE, key, None)
 
     def remove_weak(self, partition: Access, key):
         """Put the removal of a key into the batch that was inserted once since it was last removed."""
-        self.add(partition.core, KIND_WEAK_TOMBSTONE, key, None)
+        self.add(writable(partition), KIND_WEAK_TOMBSTONE, key, None)
 
     def __len__(self):
         return self.count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 __all__ = ["OpenSnapshots"]
@@ -19,6 +19,8 @@ class OpenSnapshots:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seqnos: Counter[int] = Counter()
+        self._closed: deque[int] = deque()
+        """What was closed and is not yet taken out."""
 
     def open(self, seqno: Callable[[], int]) -> int:
         """Enter the seqno that the function gives now."""
@@ -28,13 +30,15 @@ class OpenSnapshots:
             return entered
 
     def close(self, seqno: int) -> None:
-        """Take one entry of a seqno out."""
-        with self._lock:
-            self._seqnos[seqno] -= 1
-            if not self._seqnos[seqno]:
-                del self._seqnos[seqno]
+        """Take one entry of a seqno out. Called from finalizers, within any line of code: it takes no lock."""
+        self._closed.append(seqno)
 
     def seqnos(self) -> list[int]:
         """Those that are open, ascending."""
         with self._lock:
+            while self._closed:
+                seqno = self._closed.popleft()
+                self._seqnos[seqno] -= 1
+                if not self._seqnos[seqno]:
+                    del self._seqnos[seqno]
             return sorted(self._seqnos)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["Workers"]
-
-log = logging.getLogger("fjeld")
+__all__ = ["RETRY_SECONDS", "Workers"]
 
 # After a failure (a full disk, say) a job is tried again this much later: soon enough to go on when there is space,
 # seldom enough to cost nothing.
@@ -19,8 +16,11 @@ RETRY_SECONDS = 0.5
 class Workers:
     """A fixed number of daemon threads over one function that gives the next job.
 
-    next_job() gives a callable or None; it is asked again whenever `wake` was called. A job that raises an Exception is
-    reported to on_failure, and after RETRY_SECONDS next_job is asked again.
+    next_job() gives a callable or None; it is asked again after each job and whenever `wake` was called, also while it was
+    being asked. A job that raises an Exception is reported to on_failure; next_job is asked again at once, for it may have
+    other jobs, and after RETRY_SECONDS. (It must not give the one that failed before that.)
+
+    Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call `wake`.
     """
 
     def __init__(
@@ -33,7 +33,9 @@ class Workers:
         self._next_job = next_job
         self._on_failure = on_failure
         self._condition = threading.Condition()
-        self._wanted = False
+        self._wakes = 0
+        self._answered = 0
+        """The number of wakes that next_job is known to have seen when it gave None."""
         self._stopping = False
         self._running = 0
         self._retry_at: float | None = None
@@ -49,8 +51,8 @@ class Workers:
     def wake(self) -> None:
         """There may be something to do."""
         with self._condition:
-            self._wanted = True
-            self._condition.notify()
+            self._wakes += 1
+            self._condition.notify_all()
 
     def stop(self) -> None:
         """Let running jobs end and the threads go. Not for a worker to call."""
@@ -58,27 +60,35 @@ class Workers:
             self._stopping = True
             self._condition.notify_all()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
 
     def wait_idle(self) -> None:
         """Until no job runs and next_job gave none."""
         with self._condition:
-            self._condition.wait_for(lambda: not self._running and not self._wanted)
+            self._condition.wait_for(
+                lambda: self._stopping or (not self._running and self._answered == self._wakes)
+            )
 
     def _work(self) -> None:
         while True:
             with self._condition:
-                while not self._wanted and not self._stopping:
-                    timeout = None if self._retry_at is None else max(0.0, self._retry_at - time.monotonic())
-                    if not self._condition.wait(timeout) and self._retry_at is not None:
-                        self._retry_at = None
-                        self._wanted = True
+                self._wait_for_wake()
                 if self._stopping:
                     return
                 self._running += 1
-            self._run_one()
+                seen = self._wakes
+            self._run_one(seen)
 
-    def _run_one(self) -> None:
+    def _wait_for_wake(self) -> None:
+        """Requires: the condition."""
+        while self._answered == self._wakes and not self._stopping:
+            timeout = None if self._retry_at is None else max(0.0, self._retry_at - time.monotonic())
+            if not self._condition.wait(timeout) and self._retry_at is not None:
+                self._retry_at = None
+                self._wakes += 1
+
+    def _run_one(self, seen: int) -> None:
         failed = False
         job = None
         try:
@@ -91,10 +101,9 @@ class Workers:
         with self._condition:
             self._running -= 1
             if failed:
-                self._wanted = False
                 self._retry_at = time.monotonic() + RETRY_SECONDS
-            elif job is None:
-                self._wanted = False
+            if job is None:
+                self._answered = max(self._answered, seen)
             else:
-                self._condition.notify()  # there may be more, for another worker too
+                self._wakes += 1  # there may be more, for another worker too
             self._condition.notify_all()

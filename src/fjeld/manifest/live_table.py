@@ -28,6 +28,8 @@ class LiveTable(TableReader):
             cache,
             descriptors,
             expected_bytes=meta.size_bytes,
+            smallest=meta.smallest,
+            largest=meta.largest,
         )
         table.file = file
         table.meta = meta

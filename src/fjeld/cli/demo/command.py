@@ -17,10 +17,10 @@ from fjeld.cli.demo.checkpoints import Checkpointer, window_of
 from fjeld.cli.demo.crash import CrashReport, crash_and_recover
 from fjeld.cli.demo.proof import Proof, prove
 from fjeld.cli.demo.report import CheckpointFigures, Report
-from fjeld.cli.demo.source import Limits, SourceFile, default_roots, find_files
+from fjeld.cli.demo.source import batches, default_roots, find_files
 from fjeld.cli.demo.writer import Writer
 from fjeld.cli.exits import Exit
-from fjeld.cli.output import Output, human_bytes
+from fjeld.cli.output import MIB, Output, human_bytes
 from fjeld.cli.params import json_option
 
 __all__ = ["demo"]
@@ -43,26 +43,29 @@ def work_folder(path: Path | None) -> Iterator[Path]:
 
 
 def write_all(
-    bars: Progress, writer: Writer, checkpointer: Checkpointer, sources: Sequence[SourceFile], windows: int
+    bars: Progress, writer: Writer, checkpointer: Checkpointer, paths: Sequence[Path], mib: int, windows: int
 ) -> float:
-    """Every file, while checkpoints are taken in the odd windows. Returns the seconds it took."""
-    task = bars.add_task("writing files", total=len(sources), note="")
+    """So many MiB, while checkpoints are taken in the odd windows. Returns the seconds it took."""
+    task = bars.add_task("writing, with checkpoints", total=mib, note="")
+    written, limit_bytes = writer.written, mib * MIB
     start = time.perf_counter()
     checkpointer.start()
     try:
-        for number, source in enumerate(sources):
-            checkpointer.enter(window_of(number, len(sources), windows))
-            writer.write(source.key, source.read())
+        for number, (key, contents) in enumerate(batches(paths)):
+            if written.bytes >= limit_bytes:
+                break
+            checkpointer.enter(window_of(written.bytes, limit_bytes, windows))
+            writer.write(key, contents)
             if number % _REPORT_EVERY == 0:
-                note = f"{human_bytes(writer.written.bytes)}, {len(checkpointer.infos)} checkpoints"
-                bars.update(task, completed=number + 1, note=note)
+                note = f"MiB, {len(checkpointer.infos)} checkpoints"
+                bars.update(task, completed=min(written.bytes // MIB, mib), note=note)
     finally:
         checkpointer.finish()
-    bars.update(task, completed=len(sources))
+    bars.update(task, completed=mib)
     return time.perf_counter() - start
 
 
-def crash_stage(bars: Progress, folder: Path, sources: Sequence[SourceFile], kill_after: int) -> CrashReport:
+def crash_stage(bars: Progress, folder: Path, paths: Sequence[Path], kill_after: int) -> CrashReport:
     """The child, the kill, the reopening."""
     writing = bars.add_task("a process to be killed writes", total=kill_after, note="")
     checking = bars.add_task("looking for what it wrote", total=kill_after, note="")
@@ -76,7 +79,7 @@ def crash_stage(bars: Progress, folder: Path, sources: Sequence[SourceFile], kil
             bars.update(checking, completed=number, total=max(number, kill_after))
 
     return crash_and_recover(
-        folder / "crash", sources, kill_after=kill_after, on_write=on_write, on_check=on_check
+        folder / "crash", paths, kill_after=kill_after, on_write=on_write, on_check=on_check
     )
 
 
@@ -91,24 +94,25 @@ def proof_stage(bars: Progress, keyspace: fjeld.Keyspace, checkpointer: Checkpoi
 
 
 def run(
-    output: Output, folder: Path, sources: Sequence[SourceFile], checkpoints: int, kill_after: int
+    output: Output, folder: Path, paths: Sequence[Path], mib: int, checkpoints: int, kill_after: int
 ) -> Report:
     """All stages."""
     (folder / "checkpoints").mkdir()
     with output.progress() as bars, fjeld.open(folder / "keyspace") as keyspace:
         writer = Writer(keyspace)
         checkpointer = Checkpointer(keyspace, folder / "checkpoints")
-        seconds = write_all(bars, writer, checkpointer, sources, windows=2 * checkpoints)
-        crash = crash_stage(bars, folder, sources, kill_after)
+        seconds = write_all(bars, writer, checkpointer, paths, mib, windows=2 * checkpoints)
+        crash = crash_stage(bars, folder, paths, kill_after)
         proofs = proof_stage(bars, keyspace, checkpointer)
         checkpointer.release()
-    without_ns, during_ns = writer.latencies.split(checkpointer.in_flight, checkpointer.quiet)
+    without, during = writer.latencies.split(checkpointer.in_flight, checkpointer.quiet)
     return Report(
         written=writer.written,
+        files=min(len(paths), writer.written.batches),
         write_seconds=seconds,
         checkpoints=CheckpointFigures.of(checkpointer.infos, len(checkpointer.kept)),
-        without_ns=without_ns,
-        during_ns=during_ns,
+        without=without,
+        during=during,
         crash=crash,
         proofs=proofs,
     )
@@ -117,14 +121,14 @@ def run(
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--files", type=click.IntRange(min=1), default=20_000, show_default=True, help="So many files at most."
+    "--mib", type=click.IntRange(min=1), default=384, show_default=True, help="Write so many MiB of entries."
 )
 @click.option(
-    "--max-bytes",
+    "--files",
     type=click.IntRange(min=1),
-    default=96 << 20,
+    default=20_000,
     show_default=True,
-    help="So many bytes of files at most.",
+    help="Read so many files at most; over and over until --mib are written.",
 )
 @click.option(
     "--checkpoints",
@@ -136,14 +140,14 @@ def run(
 @click.option(
     "--kill-after",
     type=click.IntRange(min=1),
-    default=1_500,
+    default=3_000,
     show_default=True,
     help="Batches before the SIGKILL.",
 )
 @json_option
 @click.pass_context
 def demo(
-    context: click.Context, path: Path | None, files: int, max_bytes: int, checkpoints: int, kill_after: int
+    context: click.Context, path: Path | None, mib: int, files: int, checkpoints: int, kill_after: int
 ) -> None:
     """Write this Python's files, back them up meanwhile, kill a writer, and prove that all is there.
 
@@ -151,11 +155,11 @@ def demo(
     Exit code 1 if a proof fails.
     """
     output = context.ensure_object(Output)
-    sources = find_files(default_roots(), Limits(files=files, bytes=max_bytes))
-    if not sources:
-        raise click.UsageError("no file of the Python installation fits the limits")
+    paths = find_files(default_roots(), files)
+    if not paths:
+        raise click.UsageError("the Python installation has no file that can be read")
     with work_folder(path) as folder:
-        report = run(output, folder, sources, checkpoints, kill_after)
+        report = run(output, folder, paths, mib, checkpoints, kill_after)
     if output.json:
         output.document(report.document())
     else:

@@ -13,13 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import fjeld
-from fjeld.cli.demo.source import SourceFile, index_keys
+from fjeld.cli.demo.source import batches, index_entries
 from fjeld.cli.demo.writer import FILES, IDENTIFIERS, Writer
 
 __all__ = ["CrashReport", "crash_and_recover"]
@@ -51,13 +50,6 @@ class CrashReport:
             and self.found_entries == self.expected_entries
             and 0 <= self.found_batches - self.acknowledged_batches <= 1
         )
-
-
-def batches(paths: Sequence[Path]) -> Iterator[tuple[bytes, bytes]]:
-    """Key and contents of batch 1, 2, ...: the files over and over, each round under a prefix of its own."""
-    for round_number in count():
-        for path in paths:
-            yield b"%d%b" % (round_number, os.fsencode(path)), path.read_bytes()
 
 
 def write_until_killed(keyspace_path: Path, list_path: Path, acknowledge_fd: int) -> None:
@@ -109,13 +101,14 @@ def check(
         for number, (key, contents) in enumerate(batches(paths), 1):
             if number > max(acknowledged, found_batches):
                 break
-            places = index_keys(key, contents)
+            entries = index_entries(key, contents)
             if number <= acknowledged:
-                acknowledged_entries += 1 + len(places)
+                acknowledged_entries += 1 + len(entries)
                 lost += files.get(key) != contents
-                lost += sum(value != b"" for value in identifiers.get_many(places))
+                found = identifiers.get_many([place for place, _ in entries])
+                lost += sum(value != lines for value, (_, lines) in zip(found, entries, strict=True))
             if number <= found_batches:
-                expected += 1 + len(places)
+                expected += 1 + len(entries)
             on_batch(number)
         return CrashReport(
             killed=killed,
@@ -131,14 +124,13 @@ def check(
 
 def crash_and_recover(
     keyspace_path: Path,
-    sources: Sequence[SourceFile],
+    paths: Sequence[Path],
     *,
     kill_after: int,
     on_write: Callable[[int], None],
     on_check: Callable[[int], None],
 ) -> CrashReport:
     """Writes in a child process, kills it after so many acknowledged batches, reopens, compares."""
-    paths = [source.path for source in sources]
     with tempfile.NamedTemporaryFile() as names:
         names.write(b"\0".join(os.fsencode(path) for path in paths))
         names.flush()
