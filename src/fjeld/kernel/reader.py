@@ -10,12 +10,16 @@ from cython.cimports.cpython.bytes import (
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
+from cython.cimports.fjeld.kernel.block import block_release
+from cython.cimports.fjeld.kernel.checksum import fj_xxh64
 from cython.cimports.fjeld.kernel.coding import KIND_VALUE, cbytes
 from cython.cimports.fjeld.kernel.core import Access, check_key, coerce
 from cython.cimports.fjeld.kernel.cursor import Cursor
+from cython.cimports.fjeld.kernel.look_ahead import PROBES, Probe, look_ahead
+from cython.cimports.fjeld.kernel.memtable import MemEntry
 from cython.cimports.fjeld.kernel.scan import SCAN_ITEMS, SCAN_KEYS, SCAN_VALUES, Scan
-from cython.cimports.fjeld.kernel.view import Found, View, found_release
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.fjeld.kernel.view import Found, View, found_entry, found_release
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 
 MISSING = cython.declare(object, object())
 
@@ -47,6 +51,15 @@ def after_prefix(prefix: bytes) -> bytes:
     if not kept:
         return None
     return kept[: len(kept) - 1] + bytes([kept[len(kept) - 1] + 1])
+
+
+@cython.cfunc
+@cython.inline
+def value_of(found: cython.pointer[Found]) -> object:
+    """The value that was found; None for a tombstone."""
+    if (found.tag & 0xFF) != KIND_VALUE:
+        return None
+    return PyBytes_FromStringAndSize(cython.cast(cython.p_char, found.value), found.value_bytes)
 
 
 @cython.cclass
@@ -111,28 +124,55 @@ class Reader(Access):
 
     def get_many(self, keys):
         """The values of many keys as of one moment, in their order; None for each that is not there."""
-        found: Found
         view: View
-        value: object
-        key: object
         values: list = []
         self.check()
         tag: uint64_t = self.read_tag()
         view = self.take_view()
-        for key in keys:
-            if not PyBytes_CheckExact(key) or PyBytes_GET_SIZE(key) > 65535:
-                key = key_bytes(key)
-            value = None
-            if view.find(
-                cython.cast(cbytes, PyBytes_AS_STRING(key)), PyBytes_GET_SIZE(key), tag, cython.address(found)
-            ):
-                if (found.tag & 0xFF) == KIND_VALUE:
-                    value = PyBytes_FromStringAndSize(
-                        cython.cast(cython.p_char, found.value), found.value_bytes
-                    )
-                found_release(cython.address(found))
-            values.append(value)
+        exact: list = [key if PyBytes_CheckExact(key) else key_bytes(key) for key in keys]
+        start: cython.Py_ssize_t
+        for start in range(0, len(exact), PROBES):
+            self.find_group(view, exact[start : start + PROBES], tag, values)
         return values
+
+    @cython.cfunc
+    def find_group(self, view: View, keys: list, tag: uint64_t, values: list) -> object:
+        """Append the values of up to PROBES keys."""
+        probes: Probe[PROBES]
+        found: Found
+        e: cython.pointer[MemEntry]
+        p: cython.pointer[Probe]
+        i: uint32_t
+        count: uint32_t = len(keys)
+        key: object
+        for i in range(count):
+            key = keys[i]
+            check_key(key)
+            p = cython.address(probes[i])
+            p.key = cython.cast(cbytes, PyBytes_AS_STRING(key))
+            p.key_bytes = PyBytes_GET_SIZE(key)
+            p.hashed = fj_xxh64(p.key, p.key_bytes)
+            p.table = cython.NULL
+            p.block = cython.NULL
+            e = view.find_in_memory(p.key, p.key_bytes, tag)
+            p.wanted = e == cython.NULL
+            if e == cython.NULL:
+                values.append(None)
+            else:
+                found_entry(cython.address(found), e)
+                values.append(value_of(cython.address(found)))
+        look_ahead(view, probes, count)
+        first: cython.Py_ssize_t = len(values) - count
+        try:
+            for i in range(count):
+                p = cython.address(probes[i])
+                if p.wanted and view.find_in_tables(p.key, p.key_bytes, p.hashed, tag, cython.address(found)):
+                    values[first + i] = value_of(cython.address(found))
+                    found_release(cython.address(found))
+        finally:
+            for i in range(count):
+                if probes[i].block != cython.NULL:
+                    block_release(probes[i].block)
 
     # ---- ranges ----
 

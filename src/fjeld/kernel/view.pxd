@@ -1,7 +1,7 @@
 # What a reader of one partition sees: memtables and tables, as one immutable value.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.block cimport Block
-from fjeld.kernel.memtable cimport Memtable, MemtableOwner
+from fjeld.kernel.memtable cimport MemEntry, Memtable, MemtableOwner
 from fjeld.kernel.merge cimport Merge
 from fjeld.kernel.table cimport Table
 
@@ -27,6 +27,11 @@ cdef class View:
 
     # The newest version of key with tag <= max_tag (any kind): 1 and *out, or 0. Raises on damage.
     cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out) except -1
+    # Its two halves: memtables, and tables (hashed: fj_xxh64 of the key).
+    cdef MemEntry *find_in_memory(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag) noexcept
+    cdef int find_in_tables(self, const uint8_t *key, size_t key_bytes, uint64_t hashed, uint64_t max_tag, Found *out) except -1
     cdef int open_merge(self, Merge *m, uint64_t max_tag, int mode) except -1
 
+cdef Table *level_find(Level *level, const uint8_t *key, size_t key_bytes) noexcept nogil
+cdef void found_entry(Found *found, MemEntry *e) noexcept nogil
 cdef void found_release(Found *found) noexcept nogil

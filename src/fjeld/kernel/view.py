@@ -44,6 +44,17 @@ def found_release(found: cython.pointer[Found]) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.inline
+def found_entry(found: cython.pointer[Found], e: cython.pointer[MemEntry]) -> cython.void:
+    """What a memtable gave: it lives as long as the view."""
+    found.block = cython.NULL
+    found.tag = e.tag
+    found.value = cython.address(e.data[0]) + e.key_bytes
+    found.value_bytes = e.value_bytes
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def level_find(
     level: cython.pointer[Level], key: cbytes, key_bytes: cython.size_t
 ) -> cython.pointer[Table]:
@@ -148,23 +159,42 @@ class View:
     def find(
         self, key: cbytes, key_bytes: cython.size_t, max_tag: uint64_t, out: cython.pointer[Found]
     ) -> cython.int:
-        i: uint32_t
-        e: cython.pointer[MemEntry]
-        t: cython.pointer[Table]
-        hashed: uint64_t
+        e: cython.pointer[MemEntry] = self.find_in_memory(key, key_bytes, max_tag)
         out.block = cython.NULL
-        for i in range(self.mem_count):
-            if self.mem[i].entries == 0:
-                continue
-            e = memtable_get(self.mem[i], key, key_bytes, max_tag)
-            if e != cython.NULL:
-                out.tag = e.tag
-                out.value = cython.address(e.data[0]) + e.key_bytes
-                out.value_bytes = e.value_bytes
-                return 1
+        if e != cython.NULL:
+            found_entry(out, e)
+            return 1
         if self.level0_count == 0 and self.run_count == 0:
             return 0
-        hashed = fj_xxh64(key, key_bytes)
+        return self.find_in_tables(key, key_bytes, fj_xxh64(key, key_bytes), max_tag, out)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def find_in_memory(
+        self, key: cbytes, key_bytes: cython.size_t, max_tag: uint64_t
+    ) -> cython.pointer[MemEntry]:
+        i: uint32_t
+        e: cython.pointer[MemEntry]
+        for i in range(self.mem_count):
+            if self.mem[i].entries:
+                e = memtable_get(self.mem[i], key, key_bytes, max_tag)
+                if e != cython.NULL:
+                    return e
+        return cython.NULL
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def find_in_tables(
+        self,
+        key: cbytes,
+        key_bytes: cython.size_t,
+        hashed: uint64_t,
+        max_tag: uint64_t,
+        out: cython.pointer[Found],
+    ) -> cython.int:
+        i: uint32_t
+        t: cython.pointer[Table]
+        out.block = cython.NULL
         for i in range(self.level0_count):
             t = self.level0[i]
             if table_covers(t, key, key_bytes) and find_in_table(t, key, key_bytes, hashed, max_tag, out):
