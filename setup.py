@@ -52,7 +52,7 @@ def extensions() -> list[Extension]:
                     [str(source)],
                     include_dirs=[str(KERNEL)],
                     libraries=["lz4", "zstd"],
-                    depends=[str(header) for header in sorted(KERNEL.glob("*.h"))],
+                    depends=["setup.py", *map(str, sorted(KERNEL.glob("*.h")))],  # other flags: other objects
                     extra_compile_args=COMPILE,
                     extra_link_args=LINK,
                 )

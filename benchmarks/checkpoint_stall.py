@@ -39,7 +39,11 @@ TABLE_BYTES = 64 << 10
 WINDOW_SECONDS = 0.5
 LEAST_CHECKPOINTS = 50
 
-QUIET, BUSY, NEITHER = 0, 1, 2  # what an insert counts as; two of them that differ, or-ed, are in the last series
+QUIET, BUSY, NEITHER = (
+    0,
+    1,
+    2,
+)  # what an insert counts as; two of them that differ, or-ed, are in the last series
 SERIES = 4
 
 # Level 0 is left alone until it has 100 tables, so the 1,000 of level 1 stay what they are.
@@ -139,7 +143,9 @@ class Figures:
         return self.busy.p999_ns / self.quiet.p999_ns
 
     def document(self) -> dict[str, object]:
-        flat = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("quiet", "busy")}
+        flat = {
+            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("quiet", "busy")
+        }
         for name, summary in (("quiet", self.quiet), ("busy", self.busy)):
             flat[name] = {figure: getattr(summary, figure) for figure in Summary.__dataclass_fields__}
         return {**flat, "p999_ratio": self.ratio, "machine": machine()}
@@ -162,7 +168,9 @@ def fill(keyspace: fjeld.Keyspace, tables: int) -> fjeld.Partition:
     return partition
 
 
-def checkpoints_for(keyspace: fjeld.Keyspace, folder: Path, writer: Writer, seconds: float, taken: Taken) -> float:
+def checkpoints_for(
+    keyspace: fjeld.Keyspace, folder: Path, writer: Writer, seconds: float, taken: Taken
+) -> float:
     """One after the other; returns the seconds in which one was in flight."""
     until = time.perf_counter() + seconds
     in_flight = 0.0
@@ -239,7 +247,9 @@ def show(figures: Figures) -> str:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--tables", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of quiet windows; as much again of busy ones")
+    parser.add_argument(
+        "--seconds", type=float, default=8.0, help="of quiet windows; as much again of busy ones"
+    )
     parser.add_argument("--dir", type=Path, help="where to work (default: the folder for temporary files)")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)

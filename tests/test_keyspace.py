@@ -290,8 +290,7 @@ def test_stats_and_sizes(path: Path, small: fjeld.KeyspaceOptions) -> None:
         figures = p.stats()
         assert figures["memtable_entries"] == 0
         assert sum(level["entries"] for level in figures["levels"]) == 1500
-        on_disk = sum(file.stat().st_size for file in (path / "tables").iterdir())
-        assert p.disk_space() == sum(level["bytes"] for level in figures["levels"]) <= on_disk
+        assert p.disk_space() == sum(level["bytes"] for level in figures["levels"])
         assert p.approximate_len() == len(p) == 1500
         with ks.snapshot():
             assert ks.stats()["open_snapshots"] == 1
@@ -388,7 +387,7 @@ def test_closing(path: Path) -> None:
         lambda: ks.__enter__(),
     ):
         with pytest.raises(fjeld.ClosedError):
-            use()
+            assert use() is use  # names the line if nothing is raised
     assert not (path.parent / "copy").exists()
     batch.discard()
     snap.close()

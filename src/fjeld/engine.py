@@ -6,20 +6,21 @@ States: open -> poisoned (a sync failed, or memory ran out in the middle of a wr
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 
-from fjeld.errors import ClosedError, PoisonedError
-from fjeld.journal.rotation import JournalRotation
+from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
+from fjeld.journal.rotation import JournalRotation, Sealed
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.core import TreeCore
-from fjeld.kernel.journal import JournalWriter
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
@@ -30,8 +31,11 @@ from fjeld.manifest.state import JournalMeta, PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+from fjeld.sync_points import sync_point
 
 __all__ = ["Cut", "Engine"]
+
+log = logging.getLogger("fjeld")
 
 ATTEND_REFUSE = 1
 ATTEND_DURABLE = 2
@@ -40,39 +44,38 @@ ATTEND_DURABLE = 2
 class SnapshotLike(Protocol):
     """What the engine knows of a snapshot."""
 
-    @property
-    def seqno(self) -> int: ...
-
     def keep(self, live: LivePartition, kept: View) -> None: ...
+
+
+S = TypeVar("S", bound=SnapshotLike)
+MakeSnapshot: TypeAlias = Callable[["Engine", int, dict[str, LivePartition]], S]
 
 
 class Cut:
     """One moment of a keyspace: its version and seqno, and references that keep every file of it."""
 
-    def __init__(
-        self, version: Version, seqno: int, held: list[object], unfinished: list[JournalWriter]
-    ) -> None:
+    def __init__(self, version: Version, seqno: int, held: list[object], unfinished: list[Sealed]) -> None:
         self.seqno = seqno
         self.stall_seconds = 0.0
         """How long the commit lock was held."""
+        self.snapshot: SnapshotLike | None = None
+        """Of the same moment, where one was asked for. Whoever has the cut closes it."""
         self._version = version
         self._held = held
-        self._unfinished = {writer.number: writer for writer in unfinished}
+        self._unfinished = {sealed.writer.number: sealed for sealed in unfinished}
 
-    def finish(self) -> Version:
+    def finish(self, rotation: JournalRotation) -> Version:
         """Bring the journals of the cut into their last form (synced, truncated), oldest first; the version with them.
 
-        Lets go of the GIL; nobody waits for it. OSError where a sync fails.
+        Lets go of the GIL; nobody waits for it. PoisonedError where a sync fails.
         """
-        return replace(
-            self._version, journals=tuple(self._finished(journal) for journal in self._version.journals)
-        )
 
-    def _finished(self, journal: JournalMeta) -> JournalMeta:
-        if journal.finished:
-            return journal
-        summary = self._unfinished[journal.number].finish()
-        return replace(journal, **summary)
+        def finished(journal: JournalMeta) -> JournalMeta:
+            if journal.finished:
+                return journal
+            return replace(journal, **rotation.finish(self._unfinished[journal.number]))
+
+        return replace(self._version, journals=tuple(map(finished, self._version.journals)))
 
     def release(self) -> None:
         """Let the files go. Releasing twice is fine."""
@@ -97,6 +100,7 @@ class Engine:
             journal_bytes=options.journal_bytes,
             mapped=options.mapped_journal,
             wake=self._wake,
+            poison=self.poison,
         )
         self.maintainer = Maintainer(
             store, self.commit, self.rotation, self.snapshots, options, self._all_partitions
@@ -177,9 +181,12 @@ class Engine:
     def poison(self, cause: BaseException) -> None:
         """Refuse writes from here on."""
         if self._refusal is None:
-            reason = f"writes are refused since a failure ({cause}); close and open the keyspace again to recover"
+            reason = (
+                f"writes are refused since a failure ({cause}); close and open the keyspace again to recover"
+            )
             self._refusal = lambda: PoisonedError(reason)
             self.commit.attend(ATTEND_REFUSE, True)
+            self.maintainer.halt()
 
     # ---- durability ----
 
@@ -191,13 +198,7 @@ class Engine:
     def persist(self, mode: PersistMode, seqno: int | None = None) -> None:
         self.check_open()
         self.refuse()
-        try:
-            self.rotation.persist(mode, seqno)
-        except OSError as error:
-            self.poison(error)
-            raise PoisonedError(
-                f"a sync failed ({error}): it is not known what is on disk; close and open the keyspace again to recover"
-            ) from error
+        self.rotation.persist(mode, seqno)
 
     # ---- partitions ----
 
@@ -211,6 +212,12 @@ class Engine:
         if live is None:
             raise KeyError(name)
         return live
+
+    def check_partition(self, live: LivePartition) -> None:
+        """ClosedError where the partition was dropped, or its keyspace closed."""
+        self.check_open()
+        if live.core.is_refused:
+            self.refuse_partition(live.core)
 
     def open_partition(self, name: str, options: PartitionOptions | None, create: bool) -> LivePartition:
         with self._catalog:
@@ -237,15 +244,31 @@ class Engine:
         with self._catalog:
             self.refuse()
             live = self.find(name)
-            live.cancel_compaction()
-            with live.flush_lock, live.compaction_lock:
+            with self._alone(live):
                 self._refuse_writes(live)
-                self.store.edit(
-                    Edit.of(DropPartition(live.id)),
-                    seqno=self.commit.last_seqno,
-                    install=lambda _version: self._forget(live),
-                )
+                try:
+                    seqno = self.commit.last_seqno
+                    self.rotation.persist(
+                        PersistMode.SYNC_DATA, seqno
+                    )  # a drop must not outlive what was before it
+                    self.store.edit(
+                        Edit.of(DropPartition(live.id)),
+                        seqno=seqno,
+                        install=lambda _version: self._forget(live),
+                    )
+                except BaseException:
+                    if self.partitions.get(live.name) is live:
+                        live.core.refuse(False)  # it was not dropped: it goes on
+                    raise
+        self.maintainer.forget(live)
         self._wake()
+
+    @contextmanager
+    def _alone(self, live: LivePartition) -> Iterator[None]:
+        """No flush and no compaction of the partition runs inside."""
+        live.cancel_compaction()
+        with live.flush_lock, live.compaction_lock:
+            yield
 
     def _refuse_writes(self, live: LivePartition) -> None:
         self.commit.acquire()
@@ -258,43 +281,52 @@ class Engine:
 
     def clear(self, live: LivePartition) -> None:
         with self._catalog:
-            self.check_open()
+            self.check_partition(live)
             self.refuse()
-            live.cancel_compaction()
-            with live.flush_lock, live.compaction_lock:
+            with self._alone(live):
                 self.commit.acquire()
-                seqno = self.commit.last_seqno
-                live.seal_active(self.store)
-                self.commit.release()
+                try:
+                    seqno = self.commit.last_seqno
+                    live.seal_active(self.store)
+                finally:
+                    self.commit.release()
                 sealed = live.sealed_memtables()
 
                 def install(version: Version) -> None:
                     kept = live.core.current_view()
                     for snapshot in list(self._snapshot_objects):
-                        if snapshot.seqno <= seqno:
-                            snapshot.keep(live, kept)
+                        snapshot.keep(live, kept)
                     live.swap(self.store, version.partitions[live.id], sealed)
 
+                self.rotation.persist(
+                    PersistMode.SYNC_DATA, seqno
+                )  # a clear must not outlive what was before it
                 self.store.edit(Edit.of(ClearPartition(live.id, seqno)), seqno=seqno, install=install)
+                live.failure = None
+        self.maintainer.forget(live)
         self._wake()
 
     # ---- snapshots and cuts ----
 
-    def open_snapshot(self) -> int:
-        """Enter a seqno that stays readable until close_snapshot."""
-        self.check_open()
-        return self.snapshots.open(lambda: self.commit.last_seqno)
+    def open_snapshot(self, make: MakeSnapshot[S]) -> S:
+        """make(self, seqno, partitions by name) of this moment; the seqno stays readable until close_snapshot."""
+        with self.store.install_lock:
+            self.check_open()
+            return self._enter_snapshot(self.snapshots.open(lambda: self.commit.last_seqno), make)
 
-    def register_snapshot(self, snapshot: SnapshotLike) -> None:
+    def _enter_snapshot(self, seqno: int, make: MakeSnapshot[S]) -> S:
+        """Requires: install lock, so that no partition is cleared or dropped before the snapshot is known."""
+        snapshot = make(self, seqno, dict(self.partitions))
         self._snapshot_objects.add(snapshot)
+        return snapshot
 
     def close_snapshot(self, seqno: int) -> None:
         self.snapshots.close(seqno)
 
-    def cut(self, with_snapshot: bool = False) -> Cut:
+    def cut(self, make: MakeSnapshot[S] | None = None) -> Cut:
         """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for microseconds.
 
-        with_snapshot: the cut's seqno is entered among the open ones too.
+        make: makes a snapshot of the same moment too, as open_snapshot does.
         """
         self.check_open()
         self.refuse()
@@ -306,10 +338,11 @@ class Engine:
                 # The tuples of live tables that the views have: the cost does not grow with the number of tables.
                 held: list[object] = [live.core.current_view().levels for live in self.partitions.values()]
                 held += self.store.live_journals()
-            seqno = self.commit.last_seqno
-            if with_snapshot:
-                self.snapshots.open(lambda: seqno)
-            taken.append(Cut(version, seqno, held, self.rotation.unfinished()))
+                seqno = self.commit.last_seqno
+                cut = Cut(version, seqno, held, self.rotation.unfinished())
+                if make is not None:
+                    cut.snapshot = self._enter_snapshot(self.snapshots.open(lambda: seqno), make)
+            taken.append(cut)
 
         stall_seconds = self.rotation.cut(take)
         taken[0].stall_seconds = stall_seconds
@@ -317,11 +350,7 @@ class Engine:
 
     def finish(self, cut: Cut) -> Version:
         """Step 3: the journals of the cut are on disk in their final form. Poisons where a sync fails."""
-        try:
-            return cut.finish()
-        except OSError as error:
-            self.poison(error)
-            raise
+        return cut.finish(self.rotation)
 
     def flush_all(self) -> None:
         self.flush(self._all_partitions())
@@ -340,6 +369,7 @@ class Engine:
             self.maintainer.flusher.seal(live)
         for live in chosen:
             self.maintainer.flusher.flush(live)
+            self.maintainer.succeeded(("flush", live.id))
         self.maintainer.update_pressure()
         self._wake()
 
@@ -347,13 +377,25 @@ class Engine:
         chosen = list(partitions)
         self.flush(chosen)
         for live in chosen:
-            self.maintainer.compactor.compact_all(live)
+            while not self._compact_all(live):
+                self.check_open()
+        self.maintainer.update_pressure()
         self._wake()
+
+    def _compact_all(self, live: LivePartition) -> bool:
+        """False where it was cancelled: by a clear or a drop, or by close."""
+        try:
+            self.maintainer.compactor.compact_all(live)
+        except CancelledError:
+            return False
+        live.failure = None
+        self.maintainer.succeeded(("compact", live.id))
+        return True
 
     # ---- figures ----
 
     def state_of(self, live: LivePartition) -> PartitionState:
-        self.check_open()
+        self.check_partition(live)
         return self.store.version.partitions[live.id]
 
     def disk_space(self, live: LivePartition) -> int:
@@ -417,30 +459,50 @@ class Engine:
 
     def close(self) -> None:
         """Flush what is in memory, stop the workers, let go of the folder. Closing twice is fine."""
-        with self._catalog:
+        if self._pid != os.getpid():
+            return  # it was abandoned, and the holders of its locks are not in this process
+        with self._catalog, ExitStack() as stack:
             if self.closed:
                 return
             poisoned = self._refusal is not None
+            stack.callback(files.unlock_file, self._lock_fd)
+            stack.callback(self._let_go)
             self.commit.acquire()
             self._shut("the keyspace was closed: open it again")
             self.commit.release()
-            try:
-                self.maintainer.stop()
-                if not poisoned:
-                    self._flush_at_end()
-            finally:
-                self.rotation.close()
-                self.store.close()
-                self.store.reaper.reap()
-                files.unlock_file(self._lock_fd)
+            sync_point("close:refused")
+            self.maintainer.stop()
+            if not poisoned:
+                self._flush_at_end()
 
     def _flush_at_end(self) -> None:
         """So that opening has nothing to replay. Where it fails, the journals still hold everything."""
-        for live in self._all_partitions():
-            self.maintainer.flusher.seal(live)
-            self.maintainer.flusher.flush(live)
-        self.rotation.retire_all()
+        try:
+            for live in self._all_partitions():
+                self.maintainer.flusher.seal(live)
+                self.maintainer.flusher.flush(live)
+            self.rotation.retire_all()
+        except (OSError, FjeldError) as error:
+            log.warning(
+                "%s: not flushed at close; the next opening replays the journals: %s", self.path, error
+            )
+
+    def _let_go(self) -> None:
+        """Nobody writes a file any more when this returns."""
+        self.rotation.close()
+        with ExitStack() as locks:
+            for (
+                live
+            ) in self._all_partitions():  # a flush or a compaction that a caller has begun comes to its end
+                live.cancel_compaction()
+                locks.enter_context(live.flush_lock)
+                locks.enter_context(live.compaction_lock)
+            self.store.close()
+        self.store.reaper.reap()
 
     def abandon_after_fork(self) -> None:
         """In a child of fork: everything belongs to the parent. Takes no lock: its holder is not in this process."""
+        if self.closed or self._pid == os.getpid():
+            return
         self._shut("the keyspace belongs to the parent process: open one of your own after the fork")
+        os.close(self._lock_fd)  # else the child would keep the folder locked when its parent is gone

@@ -26,7 +26,8 @@ from fjeld.snapshot import Snapshot
 
 __all__ = ["Keyspace", "open"]
 
-_open_keyspaces: weakref.WeakSet[Keyspace] = weakref.WeakSet()
+# Open or not. The worker threads hold an engine that is open, also when nobody holds its Keyspace any more.
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Keyspace:
@@ -35,7 +36,6 @@ class Keyspace:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._partitions: weakref.WeakValueDictionary[int, Partition] = weakref.WeakValueDictionary()
-        _open_keyspaces.add(self)
 
     def __repr__(self) -> str:
         state = "closed" if self._engine.closed else f"seqno {self.seqno}"
@@ -106,7 +106,7 @@ class Keyspace:
 
     def snapshot(self) -> Snapshot:
         """The whole keyspace as it is now, to read from until it is closed."""
-        return Snapshot(self._engine, self._engine.open_snapshot())
+        return self._engine.open_snapshot(Snapshot)
 
     def persist(self, mode: PersistMode = PersistMode.SYNC_ALL) -> None:
         """All writes so far are as durable as `mode` promises when this returns. Threads that call it together share a sync.
@@ -123,6 +123,10 @@ class Keyspace:
         It does not depend on how the content lies in files: equal content has an equal digest, in a checkpoint too.
         """
         if snapshot is not None:
+            if not isinstance(snapshot, Snapshot):
+                raise TypeError(f"snapshot must be a Snapshot, not {type(snapshot).__name__}")
+            if not snapshot.is_of(self._engine):
+                raise ValueError("the snapshot is of another keyspace")
             return _digest(snapshot)
         with self.snapshot() as now:
             return _digest(now)
@@ -160,7 +164,7 @@ class Keyspace:
             metadata=metadata,
             progress=progress,
             cancel=cancel,
-            snapshot=(lambda seqno: Snapshot(self._engine, seqno)) if with_snapshot else None,
+            snapshot=Snapshot if with_snapshot else None,
         )
 
     def pin(self) -> Pin:
@@ -186,6 +190,7 @@ class Keyspace:
         self._engine.close()
 
     def __enter__(self) -> Keyspace:
+        self._engine.check_open()
         return self
 
     def __exit__(
@@ -206,7 +211,7 @@ def _digest(snapshot: Snapshot) -> str:
 
 
 def open(  # noqa: A001: the name that users expect of a store
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     options: KeyspaceOptions | None = None,
     create: bool = True,
@@ -220,21 +225,22 @@ def open(  # noqa: A001: the name that users expect of a store
     """
     if options is not None and not isinstance(options, KeyspaceOptions):
         raise TypeError(f"options must be KeyspaceOptions, not {type(options).__name__}")
-    folder = os.path.abspath(os.fspath(path))
+    folder = os.path.abspath(os.fsdecode(path))
     engine = open_engine(
         folder, options or KeyspaceOptions(), create=create, error_if_exists=error_if_exists
     )
+    _engines.add(engine)
     return Keyspace(engine)
 
 
 def _close_all() -> None:
-    for keyspace in list(_open_keyspaces):
-        keyspace.close()
+    for engine in list(_engines):
+        engine.close()
 
 
 def _after_fork() -> None:
-    for keyspace in list(_open_keyspaces):
-        keyspace._engine.abandon_after_fork()
+    for engine in list(_engines):
+        engine.abandon_after_fork()
 
 
 atexit.register(_close_all)

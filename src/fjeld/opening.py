@@ -23,6 +23,7 @@ from fjeld.kernel.journal_reader import JournalReader
 from fjeld.kernel.replay import replay_journal
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
+from fjeld.manifest.fields import MAX_SEQNO
 from fjeld.manifest.live_file import Reaper
 from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker, write_marker
@@ -67,6 +68,7 @@ def _require_creatable(path: str, create: bool) -> None:
             raise NotAKeyspaceError(
                 f"{path} holds no keyspace but other files ({foreign[0]}, ...); give an empty or a new folder"
             )
+        _require_empty(path)
         return
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
@@ -74,6 +76,17 @@ def _require_creatable(path: str, create: bool) -> None:
     with suppress(FileExistsError):
         files.make_directory(path)
     files.sync_directory(parent)
+
+
+def _require_empty(path: str) -> None:
+    """A creation that was interrupted leaves no tables and no journals: where they are, the marker was lost."""
+    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+        folder = os.path.join(path, directory)
+        if os.path.isdir(folder) and os.listdir(folder):
+            raise CorruptionError(
+                f"the marker is missing, but there are {directory}: restore it, or the keyspace, from a backup",
+                path=os.path.join(path, names.MARKER_NAME),
+            )
 
 
 def _is_own(name: str) -> bool:
@@ -90,7 +103,9 @@ def _lock(path: str) -> int:
     try:
         return files.lock_file(os.path.join(path, LOCK_NAME))
     except BlockingIOError:
-        raise LockedError(f"{path} is open already, in this or another process: close it there first") from None
+        raise LockedError(
+            f"{path} is open already, in this or another process: close it there first"
+        ) from None
 
 
 def _create(path: str) -> None:
@@ -123,14 +138,13 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
     version = replace(version, next_file=plan.next_file)
     engine = _build(path, version, options, lock_fd)
     try:
-        last_seqno, metas, believed = _replay(engine, plan)
+        last_seqno, metas = _replay(engine, plan)
         engine.commit.start_at(last_seqno)
         _adopt_journals(engine.store, metas, last_seqno)
-        _delete_unbelieved(path, plan, believed)
+        _delete_useless(path, plan, metas)
         engine.store.start_manifest()
-        for relative in plan.delete:
+        for relative in (*plan.delete, *_unlisted(plan, metas), names.manifest_name(manifest)):
             engine.store.reaper.give(os.path.join(path, relative))
-        engine.store.reaper.give(os.path.join(path, names.manifest_name(manifest)))
         engine.rotation.start()
         engine.commit.note_persisted(last_seqno)
         engine.start()
@@ -173,35 +187,86 @@ def _build(path: str, version: Version, options: KeyspaceOptions, lock_fd: int) 
     return engine
 
 
-def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta], set[int]]:
-    """Fill the memtables; the last seqno, the journals that hold entries, and the numbers of all that were believed."""
+def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]:
+    """Fill the memtables; the last seqno, and the journals that hold the entries."""
     version = engine.store.version
     cores: dict[int, TreeCore] = {live.id: live.core for live in engine.partitions.values()}
     flushed = {state.id: state.flushed_seqno for state in version.partitions.values()}
     last_seqno = 0
     metas: list[JournalMeta] = []
-    believed: set[int] = set()
-    for replay in plan.journals:
-        reader = _reader(engine.store, replay)
+    for index, replay in enumerate(plan.journals):
+        reader = _reader(engine.store, replay, last_seqno)
         before = last_seqno
         last_seqno = replay_journal(reader, cores, flushed, before, engine.seal_replayed)
-        believed.add(replay.number)
+        if not before:
+            _require_beginning(version, reader)
         if last_seqno != before:
             meta = _meta_of(engine.store, replay, reader, last_seqno)
             metas.append(meta)
             last_seqno = meta.last_seqno
-        if reader.outcome == "torn":
+        later = plan.journals[index + 1 :]
+        if _is_cut_off(engine.store, replay, reader, later, last_seqno or version.seqno):
+            _require_unpersisted(engine.store, reader, later, last_seqno)
             break
     if metas and metas[-1].last_seqno < version.seqno:
         # The manifest knows of later seqnos, whose records a power cut took: they are not given again.
         metas[-1] = replace(metas[-1], last_seqno=version.seqno)
-    return max(last_seqno, version.seqno), metas, believed
+    return max(last_seqno, version.seqno), metas
 
 
-def _reader(store: VersionStore, replay: JournalReplay) -> JournalReader:
-    path = store.journal_path(replay.number)
-    end_bytes = None if replay.meta is None or not replay.meta.finished else replay.meta.end_bytes
-    return JournalReader(path, replay.number, allow_torn=replay.may_be_torn, end_bytes=end_bytes)
+def _reader(store: VersionStore, replay: JournalReplay, after_seqno: int) -> JournalReader:
+    return JournalReader(
+        store.journal_path(replay.number),
+        replay.number,
+        allow_torn=replay.may_be_torn,
+        after_seqno=after_seqno,
+        end_bytes=None if replay.meta is None else replay.meta.end_bytes,
+    )
+
+
+def _require_beginning(version: Version, reader: JournalReader) -> None:
+    """The journals must go on from what the version has seen."""
+    if reader.first_seqno > version.seqno + 1:
+        raise CorruptionError(
+            f"the oldest journal begins with seqno {reader.first_seqno}, the manifest ends with {version.seqno}: "
+            "a journal is missing; restore it, or the keyspace, from a backup",
+            path=reader.path,
+        )
+
+
+def _is_cut_off(
+    store: VersionStore,
+    replay: JournalReplay,
+    reader: JournalReader,
+    later: tuple[JournalReplay, ...],
+    last_seqno: int,
+) -> bool:
+    """Did a power cut take the end of the journal? Then the later ones, if there are any, begin behind a gap."""
+    if reader.outcome == "torn":
+        return True
+    if reader.outcome == "sealed" or (replay.meta is not None and replay.meta.finished):
+        return False
+    for following in later:
+        peeked = _reader(store, following, MAX_SEQNO)
+        if next(peeked, None) is not None:
+            return peeked.first_seqno > last_seqno + 1
+    return False
+
+
+def _require_unpersisted(
+    store: VersionStore, reader: JournalReader, later: tuple[JournalReplay, ...], last_seqno: int
+) -> None:
+    """A power cut takes only what was not persisted; a later journal that knows better proves damage."""
+    for following in later:
+        proof = _reader(store, following, MAX_SEQNO)
+        for _record in proof:
+            if proof.persisted > last_seqno:
+                raise CorruptionError(
+                    f"records behind seqno {last_seqno} are damaged that were on disk (by {proof.path}); "
+                    "restore the file from a backup",
+                    path=reader.path,
+                    offset=reader.position,
+                )
 
 
 def _meta_of(
@@ -226,9 +291,24 @@ def _adopt_journals(store: VersionStore, metas: list[JournalMeta], last_seqno: i
     store.adopt(replace(store.version, journals=tuple(metas), seqno=last_seqno))
 
 
-def _delete_unbelieved(path: str, plan: RecoveryPlan, believed: set[int]) -> None:
-    """Journals behind a torn one hold writes that were never persisted: they must be gone before seqnos go on."""
-    gone = [replay.number for replay in plan.journals if replay.number not in believed]
+def _unlisted(plan: RecoveryPlan, metas: list[JournalMeta]) -> list[str]:
+    """The journals that only the old manifest lists: they were sealed without an entry."""
+    kept = {meta.number for meta in metas}
+    return [
+        names.journal_path(replay.number)
+        for replay in plan.journals
+        if replay.meta and replay.number not in kept
+    ]
+
+
+def _delete_useless(path: str, plan: RecoveryPlan, metas: list[JournalMeta]) -> None:
+    """Delete the journals that are not part of the new version, and that the old manifest does not list either.
+
+    Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on. Empty ones have no
+    seal: once later journals are finished, they would be taken for damaged.
+    """
+    kept = {meta.number for meta in metas}
+    gone = [replay.number for replay in plan.journals if replay.number not in kept and replay.meta is None]
     for number in gone:
         files.unlink(os.path.join(path, names.journal_path(number)))
     if gone:

@@ -32,6 +32,9 @@ class ReaderValues(ValuesView[bytes]):
 
     _mapping: Any
 
+    def __contains__(self, value: object) -> bool:
+        return any(value == found for found in self)
+
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._mapping.scan_values())
 
@@ -89,6 +92,10 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
     def __len__(self) -> int:
         return count_entries(self)
 
+    def __bool__(self) -> bool:
+        """Is there an entry? (`len` would read all keys.)"""
+        return not self.is_empty()
+
     def approximate_len(self) -> int:
         """About how many entries it has, at once: overwritten and removed ones that were not compacted yet count too."""
         return self._engine.approximate_len(self._live)
@@ -119,10 +126,12 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
 
     def flush(self) -> None:
         """Write what is in memory to tables; returns when it is there."""
+        self._engine.check_partition(self._live)
         self._engine.flush([self._live])
 
     def compact(self) -> None:
         """Merge all its tables into one sorted run, without garbage; returns when it is done."""
+        self._engine.check_partition(self._live)
         self._engine.compact([self._live])
 
     def disk_space(self) -> int:

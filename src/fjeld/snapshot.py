@@ -39,6 +39,10 @@ class SnapshotPartition(Reader, Mapping[bytes, bytes]):
     def __len__(self) -> int:
         return count_entries(self)
 
+    def __bool__(self) -> bool:
+        """Is there an entry? (`len` would read all keys.)"""
+        return not self.is_empty()
+
     def keys(self) -> ReaderKeys:
         """A view of the keys."""
         return ReaderKeys(self)
@@ -59,15 +63,15 @@ class Snapshot:
     its partitions and their iterators hold it.
     """
 
-    def __init__(self, engine: Engine, seqno: int) -> None:
-        """Requires: the seqno was entered among the engine's open ones."""
+    def __init__(self, engine: Engine, seqno: int, partitions: dict[str, LivePartition]) -> None:
+        """For Engine.open_snapshot: the seqno is entered among its open ones. partitions: those there are, by name."""
         self._engine = engine
         self._seqno = seqno
+        self._partitions = partitions
         self._views: WeakValueDictionary[int, SnapshotPartition] = WeakValueDictionary()
         self._kept: dict[int, View] = {}
         self._lock = threading.Lock()
         self._closed = False
-        engine.register_snapshot(self)
 
     @property
     def seqno(self) -> int:
@@ -75,11 +79,13 @@ class Snapshot:
         return self._seqno
 
     def partition(self, name: str) -> SnapshotPartition:
-        """The partition of this name as of the snapshot; KeyError where there is none."""
-        live = self._engine.find(name)
+        """The partition of this name as of the snapshot; KeyError where there was none. Once dropped, it is a ClosedError."""
+        live = self._partitions.get(name)
         with self._lock:
-            if self._closed:
-                raise ClosedError("this snapshot was closed: open a new one")
+            self._check_open()
+            if live is None:
+                raise KeyError(name)
+            self._engine.check_partition(live)
             view = self._views.get(live.id)
             if view is None:
                 view = SnapshotPartition(self, live)
@@ -98,8 +104,18 @@ class Snapshot:
                     view.keep_view(kept)
 
     def partitions(self) -> list[str]:
-        """The names of the partitions, sorted."""
-        return self._engine.names()
+        """The names of the partitions there were, sorted."""
+        self._check_open()
+        return sorted(self._partitions)
+
+    def is_of(self, engine: Engine) -> bool:
+        """Was it taken of this engine's keyspace?"""
+        return self._engine is engine
+
+    def _check_open(self) -> None:
+        self._engine.check_open()
+        if self._closed:
+            raise ClosedError("this snapshot was closed: open a new one")
 
     def close(self) -> None:
         """Let go of it. Closing twice is fine."""
@@ -113,6 +129,7 @@ class Snapshot:
         self._engine.close_snapshot(self._seqno)
 
     def __enter__(self) -> Snapshot:
+        self._check_open()
         return self
 
     def __exit__(

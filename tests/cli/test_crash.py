@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 
 import fjeld
-from fjeld.cli.demo.crash import batches, check, crash_and_recover, run_and_kill
-from fjeld.cli.demo.source import Limits, find_files
+from fjeld.cli.demo.crash import check, crash_and_recover, run_and_kill
+from fjeld.cli.demo.source import batches, find_files
 from fjeld.cli.demo.writer import FILES, IDENTIFIERS, Writer
 
 
@@ -18,18 +18,18 @@ def ignore(number: int) -> None:
 
 
 @pytest.fixture
-def sources(tmp_path):
+def paths(tmp_path):
     folder = tmp_path / "sources"
     folder.mkdir()
     for number in range(5):
         (folder / f"m{number}.py").write_text(f"def f{number}(x):\n    return x + {number}\n" * (number + 1))
-    return find_files([folder], Limits(files=10, bytes=1 << 20))
+    return find_files([folder], 10)
 
 
-def test_nothing_acknowledged_is_lost(tmp_path, sources):
+def test_nothing_acknowledged_is_lost(tmp_path, paths):
     written: list[int] = []
     report = crash_and_recover(
-        tmp_path / "crash", sources, kill_after=23, on_write=written.append, on_check=ignore
+        tmp_path / "crash", paths, kill_after=23, on_write=written.append, on_check=ignore
     )
     assert report.holds
     assert report.killed
@@ -38,55 +38,55 @@ def test_nothing_acknowledged_is_lost(tmp_path, sources):
     assert report.found_entries > report.found_batches
 
 
-def write_batches(path, sources, count):
+def write_batches(path, paths, count):
     with fjeld.open(path) as keyspace:
         writer = Writer(keyspace)
-        for key, contents in islice(batches([source.path for source in sources]), count):
+        for key, contents in islice(batches(paths), count):
             writer.write(key, contents)
         return writer.written
 
 
-def report_of(path, sources, acknowledged):
-    return check(path, [source.path for source in sources], acknowledged, True, ignore)
+def report_of(path, paths, acknowledged):
+    return check(path, paths, acknowledged, True, ignore)
 
 
-def test_all_that_was_promised(tmp_path, sources):
-    written = write_batches(tmp_path / "data", sources, 8)
-    report = report_of(tmp_path / "data", sources, 8)
+def test_all_that_was_promised(tmp_path, paths):
+    written = write_batches(tmp_path / "data", paths, 8)
+    report = report_of(tmp_path / "data", paths, 8)
     assert report.holds
     assert (report.found_batches, report.found_entries) == (8, written.entries)
-    assert report_of(tmp_path / "data", sources, 7).holds, "the kill came before the acknowledgement"
+    assert report_of(tmp_path / "data", paths, 7).holds, "the kill came before the acknowledgement"
 
 
-def test_a_batch_too_few_is_a_loss(tmp_path, sources):
-    write_batches(tmp_path / "data", sources, 8)
-    report = report_of(tmp_path / "data", sources, 9)
+def test_a_batch_too_few_is_a_loss(tmp_path, paths):
+    write_batches(tmp_path / "data", paths, 8)
+    report = report_of(tmp_path / "data", paths, 9)
     assert report.lost_entries > 0
     assert not report.holds
 
 
-def test_two_batches_too_many_are_no_proof(tmp_path, sources):
-    write_batches(tmp_path / "data", sources, 8)
-    assert not report_of(tmp_path / "data", sources, 6).holds
+def test_two_batches_too_many_are_no_proof(tmp_path, paths):
+    write_batches(tmp_path / "data", paths, 8)
+    assert not report_of(tmp_path / "data", paths, 6).holds
 
 
 @pytest.mark.parametrize("partition", [FILES, IDENTIFIERS])
-def test_a_missing_entry_is_a_loss(tmp_path, sources, partition):
-    write_batches(tmp_path / "data", sources, 8)
+def test_a_missing_entry_is_a_loss(tmp_path, paths, partition):
+    write_batches(tmp_path / "data", paths, 8)
     with fjeld.open(tmp_path / "data") as keyspace:
         opened = keyspace.partition(partition)
         opened.remove(next(iter(opened.range()))[0])
-    report = report_of(tmp_path / "data", sources, 8)
+    report = report_of(tmp_path / "data", paths, 8)
     assert report.lost_entries == 1
     assert not report.holds
 
 
-def test_a_torn_batch_shows_even_if_it_was_not_acknowledged(tmp_path, sources):
-    write_batches(tmp_path / "data", sources, 7)
-    key, contents = next(islice(batches([source.path for source in sources]), 7, None))
+def test_a_torn_batch_shows_even_if_it_was_not_acknowledged(tmp_path, paths):
+    write_batches(tmp_path / "data", paths, 7)
+    key, contents = next(islice(batches(paths), 7, None))
     with fjeld.open(tmp_path / "data") as keyspace:
         keyspace.partition(FILES).insert(key, contents)
-    report = report_of(tmp_path / "data", sources, 7)
+    report = report_of(tmp_path / "data", paths, 7)
     assert report.lost_entries == 0
     assert not report.holds
 
@@ -96,12 +96,3 @@ def test_a_child_that_ends_by_itself_was_not_killed():
     seen: list[int] = []
     assert run_and_kill([sys.executable, "-c", program], 5, seen.append) == (2, False)
     assert seen == [1, 2]
-
-
-def test_batches_repeat_under_keys_of_their_own(sources):
-    paths = [source.path for source in sources]
-    first = list(islice(batches(paths), 2 * len(paths)))
-    assert len({key for key, _ in first}) == 2 * len(paths)
-    assert [contents for _, contents in first[: len(paths)]] == [
-        contents for _, contents in first[len(paths) :]
-    ]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fjeld.cli.demo.histogram import bar, bucket_bounds, draw, percentile_table
+from fjeld.cli.demo.latency import Series
 
 
 def drawn(table) -> str:
@@ -58,12 +59,13 @@ def test_both_series_are_drawn():
 
 def test_nothing_to_draw():
     assert "no checkpoint in flight" in drawn(draw([], []))
-    assert drawn(percentile_table([], [])).count("-") >= 8
+    assert drawn(percentile_table(Series([], 0), Series([], 0))).count("-") >= 10
 
 
 def test_percentiles_and_their_ratio():
-    text = drawn(percentile_table([1_000] * 999 + [2_000], [2_000] * 10))
+    text = drawn(percentile_table(Series([1_000] * 999 + [2_000], 2.0), Series([2_000] * 10, 0.04)))
     rows = text.splitlines()
     assert "1 us" in rows[1]
     assert "2 us" in rows[2]
-    assert rows[3].split() == ["ratio", "2.00x", "2.00x", "2.00x", "1.00x"]
+    assert rows[1].split()[4:7] == ["1,000", "500", "1"]
+    assert rows[3].split() == ["ratio", "0.50x", "2.00x", "2.00x", "2.00x", "1.00x"]

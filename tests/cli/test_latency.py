@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fjeld.cli.demo.latency import LatencyRecorder, bucketize, overlaps, percentile, summarize
+from fjeld.cli.demo.latency import (
+    LatencyRecorder,
+    Series,
+    bucketize,
+    overlaps,
+    percentile,
+    summarize,
+    total_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +76,12 @@ def test_summary():
     assert summary is not None
     assert (summary.count, summary.p50_ns, summary.p99_ns, summary.p999_ns, summary.max_ns) == (5, 3, 5, 5, 5)
     assert summarize([]) is None
+
+
+def test_the_rate_of_a_series():
+    assert total_seconds([(0, 250_000_000), (500_000_000, 750_000_000)]) == 0.5
+    assert Series([1, 2, 3], 0.5).rate == 6
+    assert Series([], 0.0).rate == 0
 
 
 def test_buckets_include_their_upper_bound():

@@ -199,7 +199,7 @@ def test_identities_are_canonical(bad):
 
 
 def test_a_journal_has_both_size_and_checksum_or_none():
-    half = {"number": 1, "last_seqno": 1, "size_bytes": 5, "xxh128": None}
+    half = {"number": 1, "last_seqno": 1, "size_bytes": 5, "xxh128": None, "end_bytes": None}
     with pytest.raises(CorruptionError, match="both"):
         JournalMeta.from_json(half)
     assert JournalMeta.from_json({**half, "xxh128": SUM}).finished

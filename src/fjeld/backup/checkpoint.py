@@ -47,6 +47,7 @@ class CutLike(Protocol):
 
     seqno: int
     stall_seconds: float
+    snapshot: Any
 
     def release(self) -> None: ...
 
@@ -58,7 +59,7 @@ class Source(Protocol):
     def path(self) -> str: ...
     def check_open(self) -> None: ...
     def flush_all(self) -> None: ...
-    def cut(self, with_snapshot: bool = False) -> Any: ...
+    def cut(self, make: Callable[..., Any] | None = None) -> Any: ...
     def finish(self, cut: Any) -> Version: ...
     def now_ns(self) -> int: ...
 
@@ -72,12 +73,12 @@ def take_checkpoint(
     metadata: Mapping[str, Any] | None,
     progress: Progress | None,
     cancel: threading.Event | None,
-    snapshot: Callable[[int], Any] | None,
+    snapshot: Callable[..., Any] | None,
 ) -> CheckpointInfo:
-    """See Keyspace.backup_to. snapshot: makes the info's snapshot from the seqno of the cut, which is kept readable then."""
+    """See Keyspace.backup_to. snapshot: makes the info's snapshot; the source calls it in the moment of the cut."""
     started = time.perf_counter()
     source.check_open()
-    path = _check_target(source.path, target)
+    path = _check_target(source.path, os.fsdecode(target))
     metadata = _check_metadata(metadata)
     if link not in ("auto", "never"):
         raise InvalidOptionError(f'link must be "auto" or "never", not {link!r}')
@@ -86,23 +87,26 @@ def take_checkpoint(
         sync_point("backup:staged")
         if flush:
             source.flush_all()
-        cut = source.cut(snapshot is not None)
+        cut = source.cut(snapshot)
+        opened = cut.snapshot
         try:
-            if snapshot is not None:
-                opened = snapshot(cut.seqno)
             sync_point("backup:cut")
             created_at = EPOCH + timedelta(microseconds=source.now_ns() // 1000)
             pinned = source.finish(cut)
             sync_point("backup:finished")
             linker = _move(source.path, staging.path, pinned, link, progress, cancel)
             sync_point("backup:linked")
+            source.check_open()
             version = _write_metadata(staging.path, pinned, cut.seqno, created_at, metadata)
             sync_point("backup:written")
+            source.check_open()
             staging.publish()
             sync_point("backup:published")
-        except BaseException:
+        except BaseException as error:
             if opened is not None:
                 opened.close()
+            if isinstance(error, OSError):
+                source.check_open()  # closed meanwhile: files may have gone, and that is why
             raise
         finally:
             cut.release()
@@ -125,12 +129,14 @@ def take_checkpoint(
     )
 
 
-def _check_target(source: str, target: str | os.PathLike[str]) -> str:
+def _check_target(source: str, target: str) -> str:
     """Step 1: the absolute path of the target, which does not exist, has a parent, and is outside of the source."""
-    path = os.path.abspath(os.fspath(target))
+    path = os.path.abspath(target)
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already: a checkpoint never replaces anything")
     parent = os.path.dirname(path)
+    if os.path.exists(parent) and not os.path.isdir(parent):
+        raise NotADirectoryError(f"{parent} is not a folder: a checkpoint has to go into one")
     if not os.path.isdir(parent):
         raise FileNotFoundError(f"the folder {parent} does not exist: make it first")
     inside = os.path.join(os.path.realpath(parent), "")

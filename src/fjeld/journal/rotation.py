@@ -9,7 +9,7 @@
 Group commit: whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it has usually synced
 the waiter's records too.
 
-Thread safety: every method may be called from any thread. Lock order: switch lock, sync lock, commit lock.
+Thread safety: every method may be called from any thread. Lock order: switch lock, finish lock, sync lock, commit lock.
 """
 
 from __future__ import annotations
@@ -18,25 +18,62 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from fjeld.errors import ClosedError, PoisonedError
 from fjeld.journal.spares import SpareJournals, discard
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.journal import JournalWriter
 from fjeld.manifest.edit import Edit, FinishJournal, RetireJournals, SealJournal
+from fjeld.manifest.live_file import LiveFile
 from fjeld.manifest.state import JournalMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.options import PersistMode
 from fjeld.sync_points import sync_point
 
-__all__ = ["JournalRotation"]
+if TYPE_CHECKING:  # it exists for type checkers only
+    from fjeld.kernel.journal import JournalSummary
+
+__all__ = ["JournalRotation", "Moment", "Sealed"]
 
 # A record's own overhead beside its entries, and the file's: header, seal and padding. Rounded up.
 SLACK_BYTES = 256
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A journal that was sealed and is not finished. Its file is held: it may be retired before it is finished."""
+
+    writer: JournalWriter
+    file: LiveFile
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The journals at one moment: what is written later is in the active one, or in a newer one."""
+
+    active: int
+    sealed: tuple[JournalMeta, ...]
+
+    def floor(self, oldest_seqno: int | None) -> int:
+        """The number below which journals can go, if the oldest entry not yet in a table has this seqno (None: none).
+
+        Requires: that entry was looked for after the moment.
+        """
+        for journal in self.sealed:
+            if oldest_seqno is not None and journal.last_seqno >= oldest_seqno:
+                return journal.number
+        return self.active
+
+
 class JournalRotation:
-    """Owns the journals that are written to or not yet finished."""
+    """Owns the journals that are written to or not yet finished.
+
+    poison(cause) is called when a sync of a journal fails: it is then not known what is on disk, and no later sync that
+    succeeds would tell, because the system forgets what it could not write.
+    """
 
     def __init__(
         self,
@@ -46,18 +83,22 @@ class JournalRotation:
         journal_bytes: int,
         mapped: bool,
         wake: Callable[[], None],
+        poison: Callable[[BaseException], None],
     ) -> None:
         self._store = store
         self._commit = commit
         self._journal_bytes = journal_bytes
         self._mapped = mapped
         self._wake = wake
+        self._poison = poison
         self._switch_lock = threading.Lock()
         self._sync_lock = threading.Lock()
         self._finish_lock = threading.Lock()
         self._spares = SpareJournals(self._create, journal_bytes)
-        self._unfinished: list[JournalWriter] = []
-        """Sealed, oldest first. Guarded by the commit lock."""
+        self._unfinished: list[Sealed] = []
+        """Oldest first. Guarded by the commit lock."""
+        self._closed = False
+        """Guarded by each of the three locks: who closes has all of them."""
 
     # ---- switching ----
 
@@ -88,6 +129,7 @@ class JournalRotation:
     def make_room(self, record_bytes: int) -> None:
         """Called by a writer whose record does not fit: switch, unless another writer has just done it."""
         with self._switch_lock:
+            self._check_open()
             if self._fits(record_bytes):
                 return
             spare = self._spares.take(record_bytes + SLACK_BYTES)
@@ -96,6 +138,7 @@ class JournalRotation:
                 self._switch(spare)
             finally:
                 self._commit.release()
+                self._put_back(spare)
         self._wake()
 
     def _fits(self, record_bytes: int) -> bool:
@@ -108,22 +151,20 @@ class JournalRotation:
         `then` runs under the commit lock: be brief.
         """
         with self._switch_lock:
+            self._check_open()
             spare = self._spares.take(0)
-            used = False
             sync_point("journal:before_cut")
             self._commit.acquire()
             started = time.perf_counter()
             try:
                 active = self._commit.active_journal
                 if active is not None and active.last_seqno:
-                    used = True
                     self._switch(spare)
                 then()
             finally:
                 held_seconds = time.perf_counter() - started
                 self._commit.release()
-                if not used:
-                    self._spares.put_back(spare)
+                self._put_back(spare)
         self._wake()
         return held_seconds
 
@@ -131,34 +172,55 @@ class JournalRotation:
         """Requires: switch lock and commit lock."""
         sealed = self._commit.replace_journal(spare)
         if sealed is not None:
-            self._unfinished.append(sealed)
-            self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno))
+            file = self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno))
+            self._unfinished.append(Sealed(sealed, file))
+
+    def _put_back(self, spare: JournalWriter) -> None:
+        """Keep the spare for the next time, unless it is in use now. Requires: switch lock."""
+        if self._commit.active_journal is not spare:
+            self._spares.put_back(spare)
+
+    def _check_open(self) -> None:
+        """Requires: one of the three locks."""
+        if self._closed:
+            raise ClosedError("the keyspace was closed: open it again")
 
     # ---- syncing ----
 
     def persist(self, mode: PersistMode, seqno: int | None = None) -> None:
-        """Everything up to `seqno` (None: all so far) is on disk when this returns. OSError: a sync failed."""
+        """Everything up to `seqno` (None: all so far) is on disk when this returns. PoisonedError: a sync failed."""
         if mode is PersistMode.BUFFER:
             return
         target = self._commit.last_seqno if seqno is None else seqno
         with self._sync_lock:
             if self._commit.persisted_seqno >= target and mode is not PersistMode.SYNC_ALL:
                 return
+            self._check_open()
             self._sync(mode)
 
     def _sync(self, mode: PersistMode) -> None:
         """Requires: sync lock."""
         self._commit.acquire()
         reached = self._commit.last_seqno
-        writers = list(self._unfinished)
+        writers = [sealed.writer for sealed in self._unfinished]
         active = self._commit.active_journal
         self._commit.release()
         if active is not None:
             writers.append(active)
         sync_point("journal:before_sync")
         for writer in writers:  # oldest first: what is on disk is always a prefix
-            writer.sync(everything=mode is PersistMode.SYNC_ALL)
+            try:
+                writer.sync(everything=mode is PersistMode.SYNC_ALL)
+            except OSError as error:
+                raise self._failed(error) from error
         self._commit.note_persisted(reached)
+
+    def _failed(self, error: OSError) -> PoisonedError:
+        """A sync of a journal has failed."""
+        self._poison(error)
+        return PoisonedError(
+            f"a sync failed ({error}): it is not known what is on disk; close and open the keyspace again to recover"
+        )
 
     # ---- finishing ----
 
@@ -166,57 +228,59 @@ class JournalRotation:
     def has_unfinished(self) -> bool:
         return bool(self._unfinished)
 
-    def unfinished(self) -> list[JournalWriter]:
+    def unfinished(self) -> list[Sealed]:
         """Sealed and not finished, oldest first. Requires: commit lock."""
         return list(self._unfinished)
 
+    def finish(self, sealed: Sealed) -> JournalSummary:
+        """Sync, cut and sum a sealed journal, unless that was done. PoisonedError: a sync failed."""
+        try:
+            return sealed.writer.finish()
+        except OSError as error:
+            raise self._failed(error) from error
+        except ValueError as error:  # closed, with everything else
+            raise ClosedError("the keyspace was closed: open it again") from error
+
     def finish_sealed(self) -> None:
-        """Sync, cut and sum all sealed journals, and put that on record. OSError: a sync failed, or the manifest."""
+        """Finish all sealed journals, and put that on record. OSError: the manifest could not be written."""
         with self._finish_lock:
-            for writer in list(self._unfinished):
-                held = self._store.live_journal(writer.number)
-                if held is not None:  # held: it cannot be deleted while it is being summed
-                    summary = writer.finish()
+            for sealed in list(self._unfinished):
+                if self._listed(sealed.writer.number) is not None:  # else all of it is in tables by now
+                    summary = self.finish(sealed)
                     sync_point("journal:finished")
-                    self._record(writer, summary["size_bytes"], summary["xxh128"])
-                self._forget(writer)
+                    self._record(sealed.writer.number, summary)
+                self._commit.acquire()
+                if sealed in self._unfinished:
+                    self._unfinished.remove(sealed)
+                self._commit.release()
 
-    def _forget(self, writer: JournalWriter) -> None:
-        """It is finished, or was retired before that: nobody has to sync it any more."""
-        with self._sync_lock:
-            self._commit.acquire()
-            self._unfinished.remove(writer)
-            self._commit.release()
-            writer.close()
+    def _listed(self, number: int) -> JournalMeta | None:
+        """What the version says of a journal; None: it was retired."""
+        return next((meta for meta in self._store.version.journals if meta.number == number), None)
 
-    def _record(self, writer: JournalWriter, size_bytes: int, xxh128: str) -> None:
-        version = self._store.version
-        listed = {journal.number: journal for journal in version.journals}
-        meta = listed.get(writer.number)
+    def _record(self, number: int, summary: JournalSummary) -> None:
+        meta = self._listed(number)
         if meta is None:
-            return  # retired before it was finished: nobody will read it
-        finished = JournalMeta(
-            number=meta.number,
-            last_seqno=meta.last_seqno,
-            size_bytes=size_bytes,
-            xxh128=xxh128,
-        )
+            return
+        finish = FinishJournal(number, summary["size_bytes"], summary["xxh128"])
         with suppress(ValueError):  # retired at this moment
+            # The manifest does not know a journal before it is finished.
             self._store.edit(
-                Edit.of(SealJournal(finished)),
-                installed=Edit.of(FinishJournal(meta.number, size_bytes, xxh128)),
+                Edit.of(SealJournal(replace(meta, **summary))),
+                installed=Edit.of(finish),
                 seqno=meta.last_seqno,
             )
 
     # ---- retirement and the end ----
 
-    def floor(self, oldest_seqno: int | None) -> int:
-        """The number below which journals can go, if the oldest entry not yet in a table has this seqno (None: none)."""
-        for journal in self._store.version.journals:
-            if oldest_seqno is not None and journal.last_seqno >= oldest_seqno:
-                return journal.number
-        active = self._commit.active_journal
-        return 0 if active is None else int(active.number)
+    def moment(self) -> Moment:
+        """The journals as they are now."""
+        self._commit.acquire()
+        try:
+            active = self._commit.active_journal
+            return Moment(0 if active is None else int(active.number), self._store.version.journals)
+        finally:
+            self._commit.release()
 
     def retire_all(self) -> None:
         """Everything is in tables: no journal is needed any more. Requires: writes are refused, memtables are empty."""
@@ -228,25 +292,32 @@ class JournalRotation:
         with suppress(OSError):  # what stays is deleted by the next recovery
             files.unlink(active.path)
 
+    def sealed_bytes(self) -> int:
+        """Bytes in the sealed journals that are not retired."""
+        return sum(journal.size_bytes or self._journal_bytes for journal in self._store.version.journals)
+
     def total_bytes(self) -> int:
         """Bytes in all journals that are not retired."""
-        sealed = sum(journal.size_bytes or self._journal_bytes for journal in self._store.version.journals)
         active = self._commit.active_journal
-        return sealed + (0 if active is None else active.position)
-
-    def prefault(self) -> None:
-        """Populate pages ahead of the writer."""
-        active = self._commit.active_journal
-        if active is not None:
-            active.prefault()
+        return self.sealed_bytes() + (0 if active is None else active.position)
 
     def close(self) -> None:
-        """Let go of everything without sealing. Requires: writes are refused."""
-        self._commit.acquire()
-        active = self._commit.replace_journal(None) if self._commit.active_journal is not None else None
-        unfinished, self._unfinished = self._unfinished, []
-        self._commit.release()
-        for writer in (*unfinished, active):
-            if writer is not None:
-                writer.close()
-        self._spares.close()
+        """Let go of everything. Closing twice is fine. Requires: writes are refused.
+
+        Nothing is synced: what was not flushed is in the files, and the next opening replays it.
+        """
+        with self._switch_lock, self._finish_lock, self._sync_lock:
+            self._closed = True
+            self._commit.acquire()
+            writers = [sealed.writer for sealed in self._unfinished]
+            active = self._commit.active_journal
+            self._unfinished = []
+            if active is not None:
+                writers.append(active)
+                with suppress(OSError):  # without a seal it is the journal of a process that died
+                    self._commit.replace_journal(None)
+            self._commit.release()
+            for writer in writers:
+                with suppress(OSError):
+                    writer.close()
+            self._spares.close()

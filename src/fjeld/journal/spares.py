@@ -43,7 +43,10 @@ class SpareJournals:
                     self._ready.append(self._create(self._capacity_bytes))
 
     def take(self, needed_bytes: int) -> JournalWriter:
-        """The next journal, with room for so much. Requires: the lock of switching, so that the order of taking is that of use."""
+        """The next journal, with room for so much.
+
+        Requires: the lock of switching, so that the order of taking is that of use, and not closed.
+        """
         if needed_bytes <= self._capacity_bytes:
             with suppress(IndexError):
                 return self._ready.popleft()
@@ -57,7 +60,11 @@ class SpareJournals:
 
     def put_back(self, journal: JournalWriter) -> None:
         """It was not needed. Requires: it was the last one taken, and the lock of switching."""
-        self._ready.appendleft(journal)
+        with self._creating:
+            if journal.capacity_bytes == self._capacity_bytes & ~7:
+                self._ready.appendleft(journal)
+            else:
+                discard(journal)
 
     def _discard_all(self) -> None:
         while self._ready:
@@ -72,6 +79,7 @@ class SpareJournals:
 
 def discard(journal: JournalWriter) -> None:
     """A journal that was never written to goes again."""
-    journal.close()
+    with suppress(OSError):
+        journal.close()
     with suppress(OSError):  # what stays is deleted by the next recovery
         files.unlink(journal.path)

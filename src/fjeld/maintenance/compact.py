@@ -29,9 +29,7 @@ class Compactor:
     def wanted(self, partition: LivePartition) -> bool:
         """Would the strategy do anything now?"""
         state = self._store.version.partitions.get(partition.id)
-        return state is not None and not isinstance(
-            choose(state, (), partition.options.compaction), Nothing
-        )
+        return state is not None and not isinstance(choose(state, (), partition.options.compaction), Nothing)
 
     def compact_once(self, partition: LivePartition) -> bool:
         """Carry out one choice of the strategy; False where there is nothing to do."""
@@ -86,8 +84,10 @@ class Compactor:
         # The inputs are fixed: now ask what must stay readable.
         compaction = Compaction(inputs, self._snapshots.seqnos(), merge.drop_tombstones)
         partition.compaction = compaction
-        sync_point("compaction:start")
         try:
+            if partition.core.is_refused:  # closed just before it could be cancelled
+                raise CancelledError("the compaction was cancelled")
+            sync_point("compaction:start")
             tables = write_tables(
                 self._store,
                 partition.options,
@@ -111,8 +111,6 @@ class Compactor:
             partition.swap(self._store, version.partitions[partition.id])
 
         try:
-            self._store.edit(
-                Edit.of(change), seqno=self._store.version.seqno, created=created, install=swap
-            )
+            self._store.edit(Edit.of(change), seqno=self._store.version.seqno, created=created, install=swap)
         except ValueError as error:  # cleared or dropped meanwhile: the result is not wanted any more
             raise CancelledError("the partition was cleared or dropped during its compaction") from error

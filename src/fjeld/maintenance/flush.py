@@ -14,6 +14,7 @@ from fjeld.maintenance.open_snapshots import OpenSnapshots
 from fjeld.maintenance.output import write_tables
 from fjeld.manifest.edit import ChangeTables, Edit, RetireJournals
 from fjeld.manifest.store import VersionStore
+from fjeld.options import PersistMode
 from fjeld.sync_points import sync_point
 
 __all__ = ["Flusher"]
@@ -70,16 +71,16 @@ class Flusher:
             )
             sync_point("flush:written")
             last = max(memtable.last_seqno for memtable in memtables)
+            created = [self._store.table_path(table.number) for table in tables]
+            floor = self._prepare_floor(partition, memtables, last, created)
             edit = Edit.of(
-                ChangeTables(
-                    partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last
-                ),
-                RetireJournals(self._floor(partition, memtables)),
+                ChangeTables(partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last),
+                RetireJournals(floor),
             )
             self._store.edit(
                 edit,
                 seqno=last,
-                created=[self._store.table_path(table.number) for table in tables],
+                created=created,
                 install=lambda version: partition.swap(
                     self._store, version.partitions[partition.id], memtables
                 ),
@@ -87,14 +88,43 @@ class Flusher:
             sync_point("flush:installed")
             return True
 
-    def _floor(self, flushed: LivePartition, memtables: tuple[MemtableOwner, ...]) -> int:
-        """The journal floor once these memtables are in tables."""
-        oldest = [
+    def _prepare_floor(
+        self, partition: LivePartition, memtables: tuple[MemtableOwner, ...], last: int, created: list[str]
+    ) -> int:
+        """The journal floor once these memtables, which reach to seqno `last`, are in tables.
+
+        What other partitions have from before `last` is brought to disk first: a power cut may take the newest writes, but never
+        older ones than it leaves, and of a batch all or nothing.
+        """
+        try:
+            floor, oldest = self._floor(partition, memtables)
+            if oldest is not None and oldest < last:
+                self._rotation.persist(PersistMode.SYNC_DATA, last)
+            return floor
+        except BaseException:
+            self._store.discard(created)
+            raise
+
+    def _floor(
+        self, flushed: LivePartition | None = None, memtables: tuple[MemtableOwner, ...] = ()
+    ) -> tuple[int, int | None]:
+        """The journal floor once these memtables are in tables, and the oldest seqno that is in none then."""
+        moment = self._rotation.moment()  # first: what is written while we look is in the journals that stay
+        found = (
             partition.oldest_seqno(memtables if partition is flushed else ())
             for partition in self._partitions()
-        ]
-        known = [seqno for seqno in oldest if seqno is not None]
-        return max(self._rotation.floor(min(known, default=None)), self._store.version.journal_floor)
+        )
+        oldest = min((seqno for seqno in found if seqno is not None), default=None)
+        return max(moment.floor(oldest), self._store.version.journal_floor), oldest
+
+    def can_retire(self) -> bool:
+        """Are there journals that nothing needs any more? A clear or a drop leaves such behind."""
+        journals = self._store.version.journals
+        return bool(journals) and journals[0].number < self._floor()[0]
+
+    def retire(self) -> None:
+        """Retire the journals that nothing needs any more."""
+        self._store.edit(Edit.of(RetireJournals(self._floor()[0])), seqno=self._store.version.seqno)
 
     def straggler(self) -> LivePartition | None:
         """The partition whose oldest entry keeps the oldest journal alive."""

@@ -52,7 +52,9 @@ class LivePartition:
         ]
         return min(seqnos, default=None)
 
-    def swap(self, store: VersionStore, state: PartitionState, without: tuple[MemtableOwner, ...] = ()) -> None:
+    def swap(
+        self, store: VersionStore, state: PartitionState, without: tuple[MemtableOwner, ...] = ()
+    ) -> None:
         """Show a new state of the tables, without some memtables. Requires: install lock."""
         memtables = self.core.current_view().memtables
         kept = tuple(memtable for memtable in memtables if memtable not in without)

@@ -25,6 +25,7 @@ class OpenSnapshots:
     def open(self, seqno: Callable[[], int]) -> int:
         """Enter the seqno that the function gives now."""
         with self._lock:
+            self._take_out()
             entered = seqno()
             self._seqnos[entered] += 1
             return entered
@@ -36,9 +37,12 @@ class OpenSnapshots:
     def seqnos(self) -> list[int]:
         """Those that are open, ascending."""
         with self._lock:
-            while self._closed:
-                seqno = self._closed.popleft()
-                self._seqnos[seqno] -= 1
-                if not self._seqnos[seqno]:
-                    del self._seqnos[seqno]
+            self._take_out()
             return sorted(self._seqnos)
+
+    def _take_out(self) -> None:
+        while self._closed:
+            seqno = self._closed.popleft()
+            self._seqnos[seqno] -= 1
+            if not self._seqnos[seqno]:
+                del self._seqnos[seqno]

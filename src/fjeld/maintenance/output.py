@@ -51,7 +51,8 @@ def write_tables(
                 else:
                     writer.abandon()
             except BaseException:
-                writer.abandon()
+                with suppress(OSError):
+                    writer.abandon()
                 raise
         files.sync_directory(store.tables_directory)
     except BaseException:

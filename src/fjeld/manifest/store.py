@@ -22,7 +22,7 @@ from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.manifest import names
 from fjeld.manifest.current import publish_current
-from fjeld.manifest.edit import Counters, Edit, SealJournal
+from fjeld.manifest.edit import Counters, Edit
 from fjeld.manifest.live_file import LiveFile, Reaper
 from fjeld.manifest.live_table import LiveTable
 from fjeld.manifest.log import ManifestWriter
@@ -58,6 +58,7 @@ class VersionStore:
         self.install_lock = threading.Lock()
         self._manifest_lock = threading.Lock()
         self._number_lock = threading.Lock()
+        self._closed = False
         self._next_file = version.next_file
         self._next_partition = version.next_partition
         self._writer: ManifestWriter | None = None
@@ -72,8 +73,10 @@ class VersionStore:
     # ---- numbers ----
 
     def next_file(self) -> int:
-        """A file number that nobody has had."""
+        """A file number that nobody has had. ClosedError once the store is closed: the folder may be another's by then."""
         with self._number_lock:
+            if self._closed:
+                raise ClosedError("the keyspace was closed: open it again")
             number = self._next_file
             self._next_file += 1
             return number
@@ -112,11 +115,6 @@ class VersionStore:
         """What to hold so that the sealed journals of the current version stay. Requires: install lock."""
         return list(self._journals.values())
 
-    def live_journal(self, number: int) -> LiveFile | None:
-        """What to hold so that a journal stays; None where it was retired."""
-        with self.install_lock:
-            return self._journals.get(number)
-
     # ---- edits ----
 
     def edit(
@@ -142,13 +140,13 @@ class VersionStore:
                 recorded = Edit.of(*edit.changes, self._counters(seqno))
                 self._roll_if_large()
                 if self._writer is None:
-                    raise ClosedError("the manifest is closed")
+                    raise ClosedError("the keyspace was closed: open it again")
             except BaseException:
-                self._condemn(created)  # no manifest can name them
+                self.discard(created)  # no manifest can name them
                 raise
             try:
                 self._writer.append(recorded)
-            except OSError:
+            except BaseException:
                 # Whether the edit is on disk is not known; a new manifest without it makes it known.
                 self._suspects += created
                 raise
@@ -157,11 +155,12 @@ class VersionStore:
             sync_point("manifest:installed")
             return version
 
-    def seal(self, journal: JournalMeta) -> None:
-        """List a journal that was just sealed. Requires: commit lock, so this is brief: no edit, no draft."""
+    def seal(self, journal: JournalMeta) -> LiveFile:
+        """List a journal that was just sealed; its file. Requires: commit lock, so this is brief: no edit, no draft."""
         with self.install_lock:
             self.version = self.version.with_journal(journal)
             self._add_journal(journal.number)
+            return self._journals[journal.number]
 
     def adopt(self, version: Version) -> None:
         """Recovery: the journals that were replayed are part of the version. Requires: nobody else there yet."""
@@ -218,23 +217,30 @@ class VersionStore:
             self._next_file += 1
         with self.install_lock:
             version = self._durable_version()
-        writer = ManifestWriter(self.path, number, version)
+        try:
+            writer = ManifestWriter(self.path, number, version)
+        except BaseException:
+            with suppress(OSError):  # nothing names it
+                files.unlink(os.path.join(self.path, names.manifest_name(number)))
+            raise
         try:
             publish_current(self.path, number)
         except BaseException:
-            writer.close()
+            with suppress(OSError):
+                writer.close()
             if self._writer is not None:
                 self._writer.broken = True  # which of the two counts is not known: neither may be appended to
             raise
         old, self._writer = self._writer, writer
-        self._condemn(self._suspects)
+        self.discard(self._suspects)
         self._suspects = []
         if old is not None:
-            old.close()
             with suppress(OSError):  # what stays is deleted by the next recovery
+                old.close()
                 files.unlink(old.path)
 
-    def _condemn(self, paths: Sequence[str]) -> None:
+    def discard(self, paths: Sequence[str]) -> None:
+        """Delete files that no edit has named."""
         for path in paths:
             self.reaper.give(path)
 
@@ -258,8 +264,11 @@ class VersionStore:
         return 0 if self._writer is None else self._writer.size_bytes
 
     def close(self) -> None:
-        """No more edits. Closing twice is fine."""
+        """No more edits, no more numbers. Closing twice is fine."""
         with self._manifest_lock:
+            with self._number_lock:
+                self._closed = True
             if self._writer is not None:
-                self._writer.close()
+                with suppress(OSError):  # without its seal it is the manifest of a process that died
+                    self._writer.close()
                 self._writer = None

@@ -15,12 +15,13 @@ from rich.progress import Progress
 import fjeld
 from fjeld.cli.demo.checkpoints import Checkpointer, window_of
 from fjeld.cli.demo.crash import CrashReport, crash_and_recover
+from fjeld.cli.demo.latency import Series, total_seconds
 from fjeld.cli.demo.proof import Proof, prove
 from fjeld.cli.demo.report import CheckpointFigures, Report
 from fjeld.cli.demo.source import batches, default_roots, find_files
 from fjeld.cli.demo.writer import Writer
 from fjeld.cli.exits import Exit
-from fjeld.cli.output import MIB, Output, human_bytes
+from fjeld.cli.output import MIB, Output
 from fjeld.cli.params import json_option
 
 __all__ = ["demo"]
@@ -105,14 +106,13 @@ def run(
         crash = crash_stage(bars, folder, paths, kill_after)
         proofs = proof_stage(bars, keyspace, checkpointer)
         checkpointer.release()
-    without, during = writer.latencies.split(checkpointer.in_flight, checkpointer.quiet)
+    without_ns, during_ns = writer.latencies.split(checkpointer.in_flight, checkpointer.quiet)
     return Report(
         written=writer.written,
-        files=min(len(paths), writer.written.batches),
         write_seconds=seconds,
         checkpoints=CheckpointFigures.of(checkpointer.infos, len(checkpointer.kept)),
-        without=without,
-        during=during,
+        without=Series(without_ns, total_seconds(checkpointer.quiet)),
+        during=Series(during_ns, total_seconds(checkpointer.in_flight)),
         crash=crash,
         proofs=proofs,
     )
@@ -121,7 +121,7 @@ def run(
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--mib", type=click.IntRange(min=1), default=384, show_default=True, help="Write so many MiB of entries."
+    "--mib", type=click.IntRange(min=1), default=320, show_default=True, help="Write so many MiB of entries."
 )
 @click.option(
     "--files",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fjeld.cli.demo.latency import Summary, bucketize, summarize
+from fjeld.cli.demo.latency import Series, Summary, bucketize, summarize
 from fjeld.cli.output import human_seconds
 
 __all__ = ["bar", "bucket_bounds", "draw", "percentile_table"]
@@ -73,29 +73,31 @@ def draw(without: Sequence[int], during: Sequence[int], *, ascii_only: bool = Fa
     return table
 
 
-def percentile_table(without: Sequence[int], during: Sequence[int]) -> Table:
-    """p50, p99, p99.9 and the maximum of both, and how they compare."""
+def percentile_table(without: Series, during: Series) -> Table:
+    """Rate, p50, p99, p99.9 and the maximum of both, and how they compare."""
     table = Table(box=None, pad_edge=False, show_edge=False)
     table.add_column("")
-    for title in ("commits", "p50", "p99", "p99.9", "max"):
+    for title in ("commits", "a second", "p50", "p99", "p99.9", "max"):
         table.add_column(title, justify="right")
-    summaries = summarize(without), summarize(during)
-    for title, summary in zip(("no checkpoint in flight", "checkpoint in flight"), summaries, strict=True):
-        table.add_row(title, *_cells(summary))
+    summaries = summarize(without.durations_ns), summarize(during.durations_ns)
+    titles = ("no checkpoint in flight", "checkpoint in flight")
+    for title, series, summary in zip(titles, (without, during), summaries, strict=True):
+        table.add_row(title, *_cells(series, summary))
     first, second = summaries
     if first is not None and second is not None:
         pairs = (
+            (without.rate, during.rate),
             (first.p50_ns, second.p50_ns),
             (first.p99_ns, second.p99_ns),
             (first.p999_ns, second.p999_ns),
             (first.max_ns, second.max_ns),
         )
-        table.add_row("ratio", "", *(f"{b / max(a, 1):.2f}x" for a, b in pairs))
+        table.add_row("ratio", "", *(f"{b / max(a, 1e-9):.2f}x" for a, b in pairs))
     return table
 
 
-def _cells(summary: Summary | None) -> list[str]:
+def _cells(series: Series, summary: Summary | None) -> list[str]:
     if summary is None:
-        return ["0", "-", "-", "-", "-"]
+        return ["0", "-", "-", "-", "-", "-"]
     times = (summary.p50_ns, summary.p99_ns, summary.p999_ns, summary.max_ns)
-    return [f"{summary.count:,}", *(human_seconds(ns / 1e9) for ns in times)]
+    return [f"{summary.count:,}", f"{series.rate:,.0f}", *(human_seconds(ns / 1e9) for ns in times)]

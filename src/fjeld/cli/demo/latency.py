@@ -8,7 +8,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Interval", "LatencyRecorder", "Summary", "bucketize", "overlaps", "percentile", "summarize"]
+__all__ = [
+    "Interval",
+    "LatencyRecorder",
+    "Series",
+    "Summary",
+    "bucketize",
+    "overlaps",
+    "percentile",
+    "summarize",
+    "total_seconds",
+]
 
 Interval = tuple[int, int]
 """Start and end on the monotonic clock, in ns."""
@@ -45,6 +55,24 @@ class LatencyRecorder:
             elif overlaps(quiet, start, end):
                 without.append(end - start)
         return without, during
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Commits of one kind: how long each took, and in how much time all of them came."""
+
+    durations_ns: list[int]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Commits a second, with all that the writer does between two of them."""
+        return len(self.durations_ns) / self.seconds if self.seconds else 0.0
+
+
+def total_seconds(intervals: Sequence[Interval]) -> float:
+    """The length of all of them."""
+    return sum(end - start for start, end in intervals) / 1e9
 
 
 def overlaps(intervals: Sequence[Interval], start: int, end: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import fjeld
 from fjeld.cli.demo.crash import CrashReport
 from fjeld.cli.demo.histogram import draw, percentile_table
-from fjeld.cli.demo.latency import summarize
+from fjeld.cli.demo.latency import Series, summarize
 from fjeld.cli.demo.proof import Proof
 from fjeld.cli.demo.writer import Written
 from fjeld.cli.output import Output, human_bytes, human_count, human_seconds, plain
@@ -58,8 +58,8 @@ class Report:
     written: Written
     write_seconds: float
     checkpoints: CheckpointFigures
-    without_ns: list[int]
-    during_ns: list[int]
+    without: Series
+    during: Series
     crash: CrashReport
     proofs: list[Proof]
 
@@ -75,8 +75,8 @@ class Report:
             "write_seconds": self.write_seconds,
             "checkpoints": plain(self.checkpoints),
             "latency": {
-                "without_checkpoint": plain(summarize(self.without_ns)),
-                "with_checkpoint": plain(summarize(self.during_ns)),
+                "without_checkpoint": _figures(self.without),
+                "with_checkpoint": _figures(self.during),
             },
             "crash": {**plain(self.crash), "holds": self.crash.holds},
             "proofs": [{**plain(proof), "holds": proof.holds} for proof in self.proofs],
@@ -91,53 +91,65 @@ class Report:
         def mark(holds: bool) -> str:
             return f"[bold green]{tick}[/]" if holds else f"[bold red]{cross}[/]"
 
-        for line in self._written_lines():
-            console.print(line)
-        console.print("\n[bold]What the writer felt[/] (time of a commit; lengths of bars are logarithmic)")
-        console.print(draw(self.without_ns, self.during_ns, ascii_only=ascii_only))
+        def section(title: str, *lines: str) -> None:
+            console.print(f"\n[bold]{title}[/]")
+            for line in lines:
+                console.print(f"  {line}")
+
+        section("Written: this Python's files, and an index of their identifiers", *self._written_lines())
+        section("Checkpoints, taken back to back in every second part of the run", *self._checkpoint_lines())
+        section("What the writer felt (bars are logarithmic)")
+        console.print(draw(self.without.durations_ns, self.during.durations_ns, ascii_only=ascii_only))
         console.print()
-        console.print(percentile_table(self.without_ns, self.during_ns))
-        console.print("\n[bold]A writer killed with SIGKILL[/]")
-        for line in self._crash_lines():
-            console.print(line)
+        console.print(percentile_table(self.without, self.during))
+        section("A writer, killed with SIGKILL; its keyspace, opened again", *self._crash_lines())
         console.print(f"{mark(self.crash.holds)} nothing acknowledged is lost, no batch is torn")
-        console.print("\n[bold]Each checkpoint that was kept, opened[/]")
+        section("Each checkpoint that was kept, opened, and a snapshot of the source at its seqno: digests")
         for proof in self.proofs:
-            relation = "=" if proof.source_digest == proof.checkpoint_digest else "is not"
-            digests = f"{proof.checkpoint_digest[:16]} {relation} source's {proof.source_digest[:16]}"
-            console.print(
-                f"{mark(proof.holds)} {proof.path.name}  seqno {proof.seqno:>10,}  "
-                f"entries {proof.entries:>10,}  digest {digests}"
-            )
+            console.print(f"{mark(proof.holds)} {_proof_line(proof)}")
 
     def _written_lines(self) -> list[str]:
-        written, checkpoints = self.written, self.checkpoints
-        rate = written.entries / max(self.write_seconds, 1e-9)
-        taken, kept = human_count(checkpoints.taken), human_count(checkpoints.kept)
-        copied = human_bytes(checkpoints.copied_bytes)
+        written = self.written
+        rate = human_count(written.entries / max(self.write_seconds, 1e-9))
         return [
-            "[bold]Written[/], one atomic batch a file, in two partitions",
-            f"batches      {human_count(written.batches)}",
+            f"batches      {human_count(written.batches)}, one a file, each atomic across two partitions",
             f"entries      {human_count(written.entries)} ({human_bytes(written.bytes)})",
-            f"took         {human_seconds(self.write_seconds)}: {human_count(rate)} entries a second, "
+            f"took         {human_seconds(self.write_seconds)}: {rate} entries a second, "
             "with reading and splitting the files",
-            "",
-            "[bold]Checkpoints taken meanwhile[/]",
-            f"taken        {taken}, one after the other in every second part of the run; {kept} kept",
-            f"files        {human_count(checkpoints.links)}: {human_bytes(checkpoints.linked_bytes)} linked, "
-            f"{human_bytes(checkpoints.reflinked_bytes)} reflinked, {copied} copied",
-            f"took         {human_seconds(checkpoints.elapsed_seconds_median)} (median), "
-            f"{human_seconds(checkpoints.elapsed_seconds_max)} (max)",
-            f"commit lock  held {human_seconds(checkpoints.stall_seconds_median)} (median), "
-            f"{human_seconds(checkpoints.stall_seconds_max)} (max)",
+        ]
+
+    def _checkpoint_lines(self) -> list[str]:
+        figures = self.checkpoints
+        linked, reflinked = human_bytes(figures.linked_bytes), figures.reflinked_bytes
+        others = f", {human_bytes(reflinked)} reflinked" if reflinked else ""
+        return [
+            f"taken        {human_count(figures.taken)}; {human_count(figures.kept)} kept, proved below",
+            f"links made   {human_count(figures.links)}, to {linked} of files{others}",
+            f"copied       {human_bytes(figures.copied_bytes)}",
+            f"each took    {human_seconds(figures.elapsed_seconds_median)} (median), "
+            f"{human_seconds(figures.elapsed_seconds_max)} (max), to be safe on disk",
+            f"commit lock  held for {human_seconds(figures.stall_seconds_median)} (median), "
+            f"{human_seconds(figures.stall_seconds_max)} (max)",
         ]
 
     def _crash_lines(self) -> list[str]:
         crash = self.crash
-        reopened = human_seconds(crash.reopen_seconds)
         return [
             f"acknowledged {human_count(crash.acknowledged_batches)} batches, "
             f"{human_count(crash.acknowledged_entries)} entries",
             f"found        {human_count(crash.found_batches)} batches, "
-            f"{human_count(crash.found_entries)} entries ({crash.lost_entries} lost); reopened in {reopened}",
+            f"{human_count(crash.found_entries)} entries; {human_count(crash.lost_entries)} lost; "
+            f"opened in {human_seconds(crash.reopen_seconds)}",
         ]
+
+
+def _proof_line(proof: Proof) -> str:
+    relation = "=" if proof.source_digest == proof.checkpoint_digest else "is not"
+    digests = f"{proof.checkpoint_digest[:16]} {relation} source's {proof.source_digest[:16]}"
+    return f"{proof.path.name}  seqno {proof.seqno:>9,}  entries {proof.entries:>9,}  {digests}"
+
+
+def _figures(series: Series) -> dict[str, Any]:
+    """A series for machines."""
+    summary = summarize(series.durations_ns)
+    return {"commits_per_second": series.rate, **(plain(summary) if summary else {"count": 0})}
