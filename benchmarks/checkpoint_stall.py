@@ -1,10 +1,12 @@
-"""What writers feel of checkpoints: python benchmarks/checkpoint_stall.py [--tables 1000] [--seconds 8] [--json]
+"""What writers feel of checkpoints, in a keyspace of many tables.
 
-A keyspace with so many tables; one thread inserts entries one at a time as fast as it can; another takes checkpoints
-one after the other without a pause. Quiet and busy windows take turns, so that both kinds of inserts meet the same
-flushes. An insert's time is that from the return of the one before it to its own return, so that no wait for the lock
-of the interpreter can hide in between; it counts as busy if a checkpoint was in flight when it began or when it ended.
-Old checkpoints are deleted between the windows, with the writer halted: their deletion is in neither series.
+One thread inserts entries one at a time, so many every millisecond (or, with --rate 0, as fast as it can); another
+takes checkpoints one after the other without a pause. Quiet and busy windows take turns, so that both kinds of
+inserts meet the same flushes. An insert's time is that from the return of the one before it to its own return, so
+that no wait can hide in between; it counts as busy if a checkpoint was in flight when it began or when it ended.
+How late the thread wakes up for its millisecond is shown apart: that is a matter of the scheduler and of the
+interpreter's lock, which the thread that takes the checkpoint needs too.
+Old checkpoints are deleted between the windows, with the writer halted: their deletion is in no series.
 """
 
 from __future__ import annotations
@@ -12,8 +14,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
 import random
 import shutil
 import sys
@@ -21,13 +21,14 @@ import tempfile
 import threading
 import time
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import cycle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
 import fjeld
+from fjeld.cli.bench.machine import machine
 from fjeld.cli.demo.latency import Summary, summarize
 from fjeld.cli.output import human_count, human_seconds
 from fjeld.options import Leveled
@@ -38,6 +39,8 @@ BATCH = 1_000
 TABLE_BYTES = 64 << 10
 WINDOW_SECONDS = 0.5
 LEAST_CHECKPOINTS = 50
+TICK_NS = 1_000_000
+BEHIND_NS = 20 * TICK_NS  # a writer that is later than this does not try to catch up
 
 QUIET, BUSY, NEITHER = (
     0,
@@ -55,14 +58,16 @@ OPTIONS = fjeld.PartitionOptions(
 class Writer(threading.Thread):
     """Inserts in a loop and times each one. The main thread sets `phase`; `halt` and `go` are for pauses."""
 
-    def __init__(self, insert: Callable[[bytes, bytes], None]) -> None:
+    def __init__(self, insert: Callable[[bytes, bytes], None], rate: int) -> None:
         super().__init__(name="writer", daemon=True)
         self._insert = insert
+        self._rate = rate
         self._may_run = threading.Event()
         self._halted = threading.Event()
         self._done = False
         self.phase = NEITHER
         self.took_ns = [array("Q") for _ in range(SERIES)]
+        self.late_ns = [array("Q") for _ in range(SERIES)]
 
     def run(self) -> None:
         chance = random.Random(7)
@@ -74,20 +79,36 @@ class Writer(threading.Thread):
             if self._done:
                 return
             self._halted.clear()
-            self._loop(keys, value)
+            if self._rate:
+                self._keep_the_rate(keys, value)
+            else:
+                while self._may_run.is_set():
+                    self._insert_some(keys, value, BATCH)
 
-    def _loop(self, keys: cycle[bytes], value: bytes) -> None:
-        insert, clock, is_set = self._insert, time.perf_counter_ns, self._may_run.is_set
+    def _keep_the_rate(self, keys: Iterator[bytes], value: bytes) -> None:
+        clock = time.perf_counter_ns
+        some = max(1, self._rate * TICK_NS // 1_000_000_000)
+        due_ns = clock()
+        while self._may_run.is_set():
+            due_ns += TICK_NS
+            before = self.phase
+            if (wait_ns := due_ns - clock()) > 0:
+                time.sleep(wait_ns / 1e9)
+                self.late_ns[before | self.phase].append(clock() - due_ns)
+            elif wait_ns < -BEHIND_NS:
+                due_ns = clock()
+            self._insert_some(keys, value, some)
+
+    def _insert_some(self, keys: Iterator[bytes], value: bytes, count: int) -> None:
+        insert, clock = self._insert, time.perf_counter_ns
         record = [series.append for series in self.took_ns]
         phase, last_ns = self.phase, clock()
-        for key in keys:
+        for key in islice(keys, count):
             insert(key, value)
             now_ns = clock()
             before, phase = phase, self.phase
             record[before | phase](now_ns - last_ns)
             last_ns = now_ns
-            if not is_set():
-                return
 
     def go(self) -> None:
         self._may_run.set()
@@ -122,6 +143,26 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Window:
+    """What writers felt in windows of one kind."""
+
+    seconds: float
+    inserts: Summary
+    late: Summary | None
+    """None where the writer does not wait for its turn."""
+
+    @property
+    def rate(self) -> float:
+        return self.inserts.count / self.seconds
+
+    @classmethod
+    def of(cls, seconds: float, took_ns: Sequence[int], late_ns: Sequence[int]) -> Window:
+        inserts = summarize(took_ns)
+        assert inserts is not None
+        return cls(seconds, inserts, summarize(late_ns))
+
+
+@dataclass(frozen=True)
 class Figures:
     """What is printed."""
 
@@ -131,28 +172,17 @@ class Figures:
     stall_us_median: float
     stall_us_max: float
     checkpoint_ms_median: float
-    links_a_second: float
-    quiet: Summary
-    busy: Summary
-    quiet_inserts_a_second: float
-    busy_inserts_a_second: float
+    links_per_second: float
+    quiet: Window
+    busy: Window
 
     @property
     def ratio(self) -> float:
         """How much longer the writers' p99.9 is with checkpoints than without."""
-        return self.busy.p999_ns / self.quiet.p999_ns
+        return self.busy.inserts.p999_ns / self.quiet.inserts.p999_ns
 
     def document(self) -> dict[str, object]:
-        flat = {
-            name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("quiet", "busy")
-        }
-        for name, summary in (("quiet", self.quiet), ("busy", self.busy)):
-            flat[name] = {figure: getattr(summary, figure) for figure in Summary.__dataclass_fields__}
-        return {**flat, "p999_ratio": self.ratio, "machine": machine()}
-
-
-def machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        return {**asdict(self), "p999_ratio": self.ratio, "machine": machine()}
 
 
 def fill(keyspace: fjeld.Keyspace, tables: int) -> fjeld.Partition:
@@ -183,11 +213,11 @@ def checkpoints_for(
     return in_flight
 
 
-def measure(keyspace: fjeld.Keyspace, folder: Path, tables: int, seconds: float) -> Figures:
+def measure(keyspace: fjeld.Keyspace, folder: Path, tables: int, seconds: float, rate: int) -> Figures:
     partition = fill(keyspace, tables)
     gc.collect()
     gc.freeze()
-    writer, taken = Writer(partition.insert), Taken()
+    writer, taken = Writer(partition.insert, rate), Taken()
     writer.start()
     quiet_seconds = busy_seconds = 0.0
     while quiet_seconds < seconds or len(taken.links) < LEAST_CHECKPOINTS:
@@ -201,8 +231,8 @@ def measure(keyspace: fjeld.Keyspace, folder: Path, tables: int, seconds: float)
         for old in folder.iterdir():
             shutil.rmtree(old)
     writer.finish()
-    quiet, busy = (summarize(writer.took_ns[phase]) for phase in (QUIET, BUSY))
-    assert quiet is not None and busy is not None
+    if (failure := keyspace.stats()["failure"]) is not None:
+        raise RuntimeError(f"a background job failed, the figures mean nothing: {failure}")
     return Figures(
         tables=sum(level["tables"] for level in partition.stats()["levels"]),
         checkpoints=len(taken.links),
@@ -210,38 +240,39 @@ def measure(keyspace: fjeld.Keyspace, folder: Path, tables: int, seconds: float)
         stall_us_median=median(taken.stall_seconds) * 1e6,
         stall_us_max=max(taken.stall_seconds) * 1e6,
         checkpoint_ms_median=median(taken.elapsed_seconds) * 1e3,
-        links_a_second=sum(taken.links) / sum(taken.elapsed_seconds),
-        quiet=quiet,
-        busy=busy,
-        quiet_inserts_a_second=quiet.count / quiet_seconds,
-        busy_inserts_a_second=busy.count / busy_seconds,
+        links_per_second=sum(taken.links) / sum(taken.elapsed_seconds),
+        quiet=Window.of(quiet_seconds, writer.took_ns[QUIET], writer.late_ns[QUIET]),
+        busy=Window.of(busy_seconds, writer.took_ns[BUSY], writer.late_ns[BUSY]),
     )
+
+
+def row(title: str, rate: str, summary: Summary) -> str:
+    """Of a Markdown table."""
+    times = (summary.p50_ns, summary.p99_ns, summary.p999_ns, summary.max_ns)
+    cells = [human_count(summary.count), rate, *(human_seconds(ns / 1e9) for ns in times)]
+    return f"| {title} | {' | '.join(cells)} |"
 
 
 def show(figures: Figures) -> str:
     """As Markdown."""
-
-    def row(title: str, rate: float, summary: Summary) -> str:
-        times = (summary.p50_ns, summary.p99_ns, summary.p999_ns, summary.max_ns)
-        cells = [human_count(summary.count), human_count(rate), *(human_seconds(ns / 1e9) for ns in times)]
-        return f"| {title} | {' | '.join(cells)} |"
-
-    return "\n".join(
-        [
-            machine(),
-            "",
-            f"{figures.checkpoints} checkpoints of {figures.tables:,} tables: {figures.copied_bytes} bytes copied, "
-            f"{figures.checkpoint_ms_median:.1f} ms each (median), {human_count(figures.links_a_second)} links a second;",
-            f"commit lock held {figures.stall_us_median:.0f} us (median), {figures.stall_us_max:.0f} us (max)",
-            "",
-            "| single inserts | count | a second | p50 | p99 | p99.9 | max |",
-            "|---|--:|--:|--:|--:|--:|--:|",
-            row("no checkpoint in flight", figures.quiet_inserts_a_second, figures.quiet),
-            row("checkpoints back to back", figures.busy_inserts_a_second, figures.busy),
-            "",
-            f"p99.9 with checkpoints is {figures.ratio:.2f}x of that without",
-        ]
-    )
+    windows = {"no checkpoint in flight": figures.quiet, "checkpoints back to back": figures.busy}
+    lines = [
+        machine(),
+        "",
+        f"{figures.checkpoints} checkpoints of {figures.tables:,} tables: "
+        f"{figures.copied_bytes} bytes copied, {figures.checkpoint_ms_median:.1f} ms each (median), "
+        f"{human_count(figures.links_per_second)} links a second; commit lock held "
+        f"{figures.stall_us_median:.0f} us (median), {figures.stall_us_max:.0f} us (max)",
+        "",
+        "| | count | a second | p50 | p99 | p99.9 | max |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for title, window in windows.items():
+        lines.append(row(f"insert, {title}", human_count(window.rate), window.inserts))
+    for title, window in windows.items():
+        if window.late is not None:
+            lines.append(row(f"wake-up late by, {title}", "", window.late))
+    return "\n".join([*lines, "", f"inserts' p99.9 with checkpoints is {figures.ratio:.2f}x of that without"])
 
 
 def main(arguments: list[str]) -> None:
@@ -250,6 +281,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="of quiet windows; as much again of busy ones"
     )
+    parser.add_argument("--rate", type=int, default=300_000, help="inserts a second; 0: as many as possible")
     parser.add_argument("--dir", type=Path, help="where to work (default: the folder for temporary files)")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
@@ -257,7 +289,7 @@ def main(arguments: list[str]) -> None:
     try:
         (folder / "checkpoints").mkdir()
         with fjeld.open(folder / "keyspace") as keyspace:
-            figures = measure(keyspace, folder / "checkpoints", chosen.tables, chosen.seconds)
+            figures = measure(keyspace, folder / "checkpoints", chosen.tables, chosen.seconds, chosen.rate)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(figures.document(), indent=2) if chosen.json else show(figures))

@@ -13,11 +13,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from fjeld.cut import Cut, SnapshotLike
 from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
-from fjeld.journal.rotation import JournalRotation, Sealed
+from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.core import TreeCore
@@ -27,59 +27,21 @@ from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.maintainer import Maintainer
 from fjeld.maintenance.open_snapshots import OpenSnapshots
 from fjeld.manifest.edit import ClearPartition, CreatePartition, DropPartition, Edit
-from fjeld.manifest.state import JournalMeta, PartitionState
+from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
 from fjeld.sync_points import sync_point
 
-__all__ = ["Cut", "Engine"]
+__all__ = ["Engine"]
 
 log = logging.getLogger("fjeld")
 
 ATTEND_REFUSE = 1
 ATTEND_DURABLE = 2
 
-
-class SnapshotLike(Protocol):
-    """What the engine knows of a snapshot."""
-
-    def keep(self, live: LivePartition, kept: View) -> None: ...
-
-
 S = TypeVar("S", bound=SnapshotLike)
 MakeSnapshot: TypeAlias = Callable[["Engine", int, dict[str, LivePartition]], S]
-
-
-class Cut:
-    """One moment of a keyspace: its version and seqno, and references that keep every file of it."""
-
-    def __init__(self, version: Version, seqno: int, held: list[object], unfinished: list[Sealed]) -> None:
-        self.seqno = seqno
-        self.stall_seconds = 0.0
-        """How long the commit lock was held."""
-        self.snapshot: SnapshotLike | None = None
-        """Of the same moment, where one was asked for. Whoever has the cut closes it."""
-        self._version = version
-        self._held = held
-        self._unfinished = {sealed.writer.number: sealed for sealed in unfinished}
-
-    def finish(self, rotation: JournalRotation) -> Version:
-        """Bring the journals of the cut into their last form (synced, truncated), oldest first; the version with them.
-
-        Lets go of the GIL; nobody waits for it. PoisonedError where a sync fails.
-        """
-
-        def finished(journal: JournalMeta) -> JournalMeta:
-            if journal.finished:
-                return journal
-            return replace(journal, **rotation.finish(self._unfinished[journal.number]))
-
-        return replace(self._version, journals=tuple(map(finished, self._version.journals)))
-
-    def release(self) -> None:
-        """Let the files go. Releasing twice is fine."""
-        self._held = []
 
 
 class Engine:
@@ -309,7 +271,7 @@ class Engine:
     # ---- snapshots and cuts ----
 
     def open_snapshot(self, make: MakeSnapshot[S]) -> S:
-        """make(self, seqno, partitions by name) of this moment; the seqno stays readable until close_snapshot."""
+        """make(self, seqno, partitions by name) of this moment; close_snapshot lets go of the seqno."""
         with self.store.install_lock:
             self.check_open()
             return self._enter_snapshot(self.snapshots.open(lambda: self.commit.last_seqno), make)

@@ -76,8 +76,7 @@ class Keyspace:
 
         The options of one that exists stay as they are. With create=False, one that does not exist is a KeyError.
         """
-        if not isinstance(name, str):
-            raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
+        _require_name(name)
         check_partition_name(name)
         if options is not None and not isinstance(options, PartitionOptions):
             raise TypeError(f"options must be PartitionOptions, not {type(options).__name__}")
@@ -93,6 +92,7 @@ class Keyspace:
 
     def drop_partition(self, name: str) -> None:
         """Remove a partition with all that is in it; KeyError where there is none. Its objects raise ClosedError then."""
+        _require_name(name)
         self._engine.drop_partition(name)
 
     # ---- writing and reading ----
@@ -197,6 +197,11 @@ class Keyspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _require_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
 
 
 def _digest(snapshot: Snapshot) -> str:

@@ -133,8 +133,8 @@ def _create(path: str) -> None:
 
 def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
     manifest = read_current(path)
-    version, _info = read_manifest(os.path.join(path, names.manifest_name(manifest)))
-    plan = plan_recovery(version, _listing(path), manifest=manifest)
+    version = _read_version(os.path.join(path, names.manifest_name(manifest)))
+    plan = _plan(path, version, manifest)
     version = replace(version, next_file=plan.next_file)
     engine = _build(path, version, options, lock_fd)
     try:
@@ -152,6 +152,23 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
         engine.abandon()
         raise
     return engine
+
+
+def _read_version(manifest_path: str) -> Version:
+    try:
+        return read_manifest(manifest_path)[0]
+    except FileNotFoundError:
+        raise CorruptionError(
+            f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup", path=manifest_path
+        ) from None
+
+
+def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:
+    try:
+        return plan_recovery(version, _listing(path), manifest=manifest)
+    except CorruptionError as error:
+        assert error.path is not None
+        raise CorruptionError(error.what, path=os.path.join(path, error.path), offset=error.offset) from error
 
 
 def _listing(path: str) -> Listing:

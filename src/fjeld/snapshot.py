@@ -80,6 +80,8 @@ class Snapshot:
 
     def partition(self, name: str) -> SnapshotPartition:
         """The partition of this name as of the snapshot; KeyError where there was none. Once dropped, it is a ClosedError."""
+        if not isinstance(name, str):
+            raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
         live = self._partitions.get(name)
         with self._lock:
             self._check_open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import platform
 
 import click
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from fjeld.cli.bench.command import ENGINES, installed
 from fjeld.cli.bench.engine import Engine
+from fjeld.cli.bench.machine import cpu_model, machine
 from fjeld.cli.bench.table import draw, is_time, medians, ratio_to_best
 from fjeld.cli.bench.workload import WORKLOADS, Dataset, chunked, run_engine
 from fjeld.cli.main import cli
@@ -169,3 +171,11 @@ def test_the_verb(tmp_path):
     assert list(tmp_path.iterdir()) == []
     text = CliRunner().invoke(cli, arguments, catch_exceptions=False).stdout
     assert "to the best peer" in text
+
+
+def test_the_machine_is_named(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Abacus 9\nprocessor\t: 1\nmodel name\t: Abacus 9\n")
+    assert cpu_model(cpuinfo) == "Abacus 9"
+    assert cpu_model(tmp_path / "none") == platform.machine()
+    assert cpu_model() in machine()

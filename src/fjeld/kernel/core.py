@@ -82,7 +82,7 @@ class TreeCore:
     @cython.nogil
     @cython.exceptval(check=False)
     def is_full(self) -> cython.bint:
-        return self.active.bytes >= self.memtable_bytes and self.active.entries != 0
+        return self.active.arena.bytes >= self.memtable_bytes and self.active.entries != 0
 
     # ---- for the control plane ----
 

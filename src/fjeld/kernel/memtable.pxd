@@ -1,47 +1,16 @@
-# The memtable: a B+-tree of immutable entries in an arena.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-
-cdef enum:
-    NODE_ENTRIES = 48
-    FIRST_CHUNK_BYTES = 4096
-    ARENA_CHUNK_BYTES = 262144      # what chunks grow to
-
-cdef struct MemEntry:
-    uint64_t tag            # seqno << 8 | kind
-    uint32_t value_bytes
-    uint16_t key_bytes
-    uint8_t data[2]         # the key, then the value; runs on behind the struct
-
-cdef struct Node:
-    uint32_t count
-    uint32_t level          # 0: a leaf
-    Node *next              # leaves only
-    Node *prev
-    uint64_t heads[NODE_ENTRIES]        # fj_head64 of the key behind the memtable's prefix
-    MemEntry *entries[NODE_ENTRIES]     # inner nodes: the smallest entry of the child when it was made
-    Node *children[NODE_ENTRIES]        # inner nodes only: a leaf is allocated without this array
-
-cdef struct Chunk:
-    Chunk *next
-    size_t used_bytes
-    size_t capacity_bytes
-
-cdef struct Memtable:
-    int lock                # spin lock: tree shape; entries are immutable and live as long as the memtable
-    int sealed              # no more inserts: readers need no lock
-    uint64_t changes        # inserts so far: a cursor whose number differs finds its place again
-    uint64_t entries
-    uint64_t tombstones
-    uint64_t bytes          # memory held: arena and nodes
-    uint64_t first_seqno
-    uint64_t last_seqno
-    Node *root
-    Node *first_leaf
-    Node *last_leaf
-    Chunk *chunks
-    uint32_t prefix_bytes   # every key begins with these bytes of `prefix`: heads start behind them
-    const uint8_t *prefix
-    uint32_t reheads        # how often the prefix had to shrink
+# The memtable: cursor and owner. The tree itself is in btree.pxd.
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.btree cimport (
+    MemEntry,
+    Memtable,
+    NODE_ENTRIES,
+    Node,
+    memtable_free,
+    memtable_get,
+    memtable_insert,
+    memtable_new,
+    tree_seek,
+)
 
 cdef struct MemCursor:
     Memtable *memtable
@@ -49,14 +18,6 @@ cdef struct MemCursor:
     uint32_t index
     uint64_t changes
     MemEntry *entry         # NULL: not on an entry
-
-cdef Memtable *memtable_new() noexcept nogil
-cdef void memtable_free(Memtable *m) noexcept nogil
-# Requires: commit lock. tag above all tags of the key so far. ST_OK or ST_NOMEM.
-cdef int memtable_insert(Memtable *m, const uint8_t *key, size_t key_bytes, uint64_t tag,
-                         const uint8_t *value, size_t value_bytes) noexcept nogil
-# The newest version of key with tag <= max_tag, or NULL.
-cdef MemEntry *memtable_get(Memtable *m, const uint8_t *key, size_t key_bytes, uint64_t max_tag) noexcept nogil
 
 cdef void mem_init(MemCursor *c, Memtable *m) noexcept nogil
 cdef void mem_first(MemCursor *c) noexcept nogil

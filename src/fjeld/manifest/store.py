@@ -171,7 +171,8 @@ class VersionStore:
 
     def _counters(self, seqno: int) -> Counters:
         with self._number_lock:
-            return Counters(self._next_file, self._next_partition, seqno)
+            # The id of a partition that is being created counts once its edit is there, and not before.
+            return Counters(self._next_file, self.version.next_partition, seqno)
 
     def _install(self, edit: Edit, install: Callable[[Version], None] | None) -> Version:
         with self.install_lock:
@@ -251,7 +252,6 @@ class VersionStore:
             version,
             journals=tuple(journal for journal in version.journals if journal.finished),
             next_file=self._next_file,
-            next_partition=self._next_partition,
         )
 
     def _roll_if_large(self) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import os
-import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ import click
 from rich.progress import Progress, TaskID
 
 from fjeld.cli.bench.engine import Engine
+from fjeld.cli.bench.machine import machine
 from fjeld.cli.bench.own import FjeldEngine
 from fjeld.cli.bench.peers import Lmdb, Plyvel, RocksDict, Sqlite
 from fjeld.cli.bench.table import draw, medians, ratio_to_best
@@ -39,12 +38,6 @@ def installed(names: str | None) -> list[type[Engine]]:
     if not found:
         raise click.BadParameter(f"not installed: {', '.join(wanted)}")
     return found
-
-
-def machine() -> str:
-    """What it was measured on."""
-    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    return f"{platform.machine()}, {os.cpu_count()} cores, {system}"
 
 
 def _advance(bars: Progress, task: TaskID, engine: str, workload: str) -> None:

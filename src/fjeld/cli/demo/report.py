@@ -104,7 +104,7 @@ class Report:
         console.print(percentile_table(self.without, self.during))
         section("A writer, killed with SIGKILL; its keyspace, opened again", *self._crash_lines())
         console.print(f"{mark(self.crash.holds)} nothing acknowledged is lost, no batch is torn")
-        section("Each checkpoint that was kept, opened, and a snapshot of the source at its seqno: digests")
+        section("Each checkpoint that was kept, opened: its digest, and that of the source at the same seqno")
         for proof in self.proofs:
             console.print(f"{mark(proof.holds)} {_proof_line(proof)}")
 
