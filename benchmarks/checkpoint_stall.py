@@ -1,11 +1,11 @@
 """What writers feel of checkpoints, in a keyspace of many tables.
 
-One thread inserts entries one at a time, so many every millisecond (or, with --rate 0, as fast as it can); another
-takes checkpoints one after the other without a pause. Quiet and busy windows take turns, so that both kinds of
-inserts meet the same flushes. An insert's time is that from the return of the one before it to its own return, so
-that no wait can hide in between; it counts as busy if a checkpoint was in flight when it began or when it ended.
-How late the thread wakes up for its millisecond is shown apart: that is a matter of the scheduler and of the
-interpreter's lock, which the thread that takes the checkpoint needs too.
+One thread inserts entries one at a time, so many every millisecond (or, with --rate 0, as fast as it can);
+another takes checkpoints one after the other without a pause. Quiet and busy windows take turns, so that both
+kinds of inserts meet the same flushes. An insert's time is that from the return of the one before it to its
+own return, so that no wait can hide in between; it counts as busy if a checkpoint was in flight when it began
+or when it ended. How late the thread wakes up for its millisecond is shown apart: that is a matter of the
+scheduler and of the interpreter's lock, which the thread that takes the checkpoint needs too.
 Old checkpoints are deleted between the windows, with the writer halted: their deletion is in no series.
 """
 
@@ -94,8 +94,8 @@ class Writer(threading.Thread):
             before = self.phase
             if (wait_ns := due_ns - clock()) > 0:
                 time.sleep(wait_ns / 1e9)
-                self.late_ns[before | self.phase].append(clock() - due_ns)
-            elif wait_ns < -BEHIND_NS:
+            self.late_ns[before | self.phase].append(clock() - due_ns)
+            if wait_ns < -BEHIND_NS:
                 due_ns = clock()
             self._insert_some(keys, value, some)
 

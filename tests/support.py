@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,3 +176,14 @@ def traced() -> Iterator[list[Event]]:
 def opened(path: Path, **changed: Any) -> fjeld.Keyspace:
     """A keyspace with small options."""
     return fjeld.open(path, options=small_options(**changed))
+
+
+@contextmanager
+def fast_folder(default: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: for tests that sync thousands of times."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield default
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="fjeld-test-") as folder:
+        yield Path(folder)

@@ -33,7 +33,7 @@ def copy_of_the_running(ks: fjeld.Keyspace, target: Path) -> Path:
 
 def test_the_folder_is_made(path: Path) -> None:
     with fjeld.open(path) as ks:
-        assert ks.path == str(path)
+        assert ks.path == path
         assert ks.partitions() == []
     assert (path / "FJELD").read_bytes() == b"fjeld keyspace\nformat 1\n"
 
@@ -47,7 +47,7 @@ def test_an_empty_folder_becomes_one(path: Path) -> None:
 @pytest.mark.parametrize("kind", [str, Path, os.fsencode])
 def test_paths_of_any_kind(path: Path, kind: type) -> None:
     with fjeld.open(kind(path)) as ks:
-        assert ks.path == str(path)
+        assert ks.path == path
 
 
 def test_a_relative_path_is_settled_at_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_a_relative_path_is_settled_at_opening(tmp_path: Path, monkeypatch: pyte
         monkeypatch.chdir(tmp_path / "elsewhere")
         fill(ks.partition("p"), 500)
         ks.compact()
-        assert ks.path == str(tmp_path / "here")
+        assert ks.path == tmp_path / "here"
     assert os.listdir(tmp_path / "elsewhere") == []
 
 

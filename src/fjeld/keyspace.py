@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -42,9 +43,9 @@ class Keyspace:
         return f"<fjeld.Keyspace {self.path} ({state})>"
 
     @property
-    def path(self) -> str:
+    def path(self) -> Path:
         """The folder, absolute."""
-        return self._engine.path
+        return Path(self._engine.path)
 
     @property
     def id(self) -> str:
@@ -183,7 +184,7 @@ class Keyspace:
 
     def stats(self) -> dict[str, Any]:
         """Figures: partitions by level, journals, cache, stalls, failures in the background."""
-        return {"path": self.path, "id": self.id, **self._engine.stats()}
+        return {"path": self._engine.path, "id": self.id, **self._engine.stats()}
 
     def close(self) -> None:
         """Flush, stop background work, let go of the folder. Closing twice is fine; all other use is a ClosedError then."""

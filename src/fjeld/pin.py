@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from fjeld.engine import Engine
@@ -15,7 +15,7 @@ __all__ = ["Pin", "PinnedFile"]
 class PinnedFile:
     """One immutable file: where it is, and what its bytes are."""
 
-    path: str
+    path: Path
     size_bytes: int
     xxh128: str
 
@@ -32,7 +32,7 @@ class Pin:
         self.seqno = self._cut.seqno
         """What was written up to this seqno is in the files."""
         self.files = [
-            PinnedFile(os.path.join(engine.path, file.path), file.size_bytes or 0, file.xxh128 or "")
+            PinnedFile(Path(engine.path, file.path), file.size_bytes or 0, file.xxh128 or "")
             for file in version.files()
         ]
         """Absolute paths, sizes and checksums (XXH3-128)."""

@@ -172,6 +172,7 @@ def run(step: Step, path: Path, ledger: Ledger, chosen: dict[str, object], fault
     fault()
     try:
         step(keyspace, ledger)
+        settle(keyspace)
     except fjeld.PoisonedError as error:
         assert "reopen" in str(error) or "open the keyspace again" in str(error)
     except OSError as error:

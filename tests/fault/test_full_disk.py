@@ -290,7 +290,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("mapped", [True, False])
 def test_a_real_disk_fills_up(small_disk: Path, mapped: bool) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(400 * 1024))
+    ballast.write_bytes(bytes(600 * 1024))
     written: dict[bytes, bytes] = {}
     with opened(small_disk / "keyspace", mapped_journal=mapped) as keyspace:
         partition = keyspace.partition("a", options=SMALL_PARTITION)

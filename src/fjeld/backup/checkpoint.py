@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo, encode_document
@@ -112,7 +113,7 @@ def take_checkpoint(
             cut.release()
     assert version.parent is not None
     return CheckpointInfo(
-        path=path,
+        path=Path(path),
         id=version.id,
         keyspace_id=version.parent.id,
         created_at=created_at,

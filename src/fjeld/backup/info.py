@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from fjeld.kernel.checksum import xxh128_hex
@@ -22,7 +23,7 @@ FORMAT = 1
 class CheckpointInfo:
     """A checkpoint that was taken."""
 
-    path: str
+    path: Path
     """The folder, absolute. It is a keyspace: opening it is restoring it."""
     id: str
     """The checkpoint's own identity, a UUID."""

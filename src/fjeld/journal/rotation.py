@@ -211,11 +211,11 @@ class JournalRotation:
         for writer in writers:  # oldest first: what is on disk is always a prefix
             try:
                 writer.sync(everything=mode is PersistMode.SYNC_ALL)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a ValueError: closed by a finish that failed
                 raise self._failed(error) from error
         self._commit.note_persisted(reached)
 
-    def _failed(self, error: OSError) -> PoisonedError:
+    def _failed(self, error: Exception) -> PoisonedError:
         """A sync of a journal has failed."""
         self._poison(error)
         return PoisonedError(
@@ -238,7 +238,9 @@ class JournalRotation:
             return sealed.writer.finish()
         except OSError as error:
             raise self._failed(error) from error
-        except ValueError as error:  # closed, with everything else
+        except ValueError as error:
+            if not self._closed:  # not with everything else: by a finish that failed
+                raise self._failed(error) from error
             raise ClosedError("the keyspace was closed: open it again") from error
 
     def finish_sealed(self) -> None:
