@@ -17,7 +17,7 @@ from tests.small import SMALL_PARTITION, small_options
 from tests.support import Event, fast_folder, settle, traced
 
 SEED = int(os.environ.get("FJELD_TEST_SEED", "20261122"))
-CUTS = 40
+CUTS = 24
 
 
 def mark(root: Path, what: str) -> None:
@@ -73,7 +73,7 @@ def check_cut(folder: Path, promised: int, taken: set[int]) -> None:
         assert (folder / f"checkpoint {number}").exists()
 
 
-@pytest.mark.parametrize("seed", range(SEED, SEED + 4))
+@pytest.mark.parametrize("seed", range(SEED, SEED + 3))
 def test_power_cuts(tmp_path: Path, seed: int) -> None:
     print("seed", seed)
     with fast_folder(tmp_path) as folder:

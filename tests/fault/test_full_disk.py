@@ -271,13 +271,13 @@ def test_a_target_that_fills_up(path: Path, tmp_path: Path, operation: str, link
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
+    """A file system of three megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if shutil.which("mount") is None:
         pytest.skip("there is no mount command to make a small file system with")
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, text=True
     )
     if made.returncode != 0:
         pytest.skip(f"a small file system can not be mounted here: {made.stderr.strip()}")
@@ -290,7 +290,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("mapped", [True, False])
 def test_a_real_disk_fills_up(small_disk: Path, mapped: bool) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(600 * 1024))
+    ballast.write_bytes(bytes(2400 * 1024))
     written: dict[bytes, bytes] = {}
     with opened(small_disk / "keyspace", mapped_journal=mapped) as keyspace:
         partition = keyspace.partition("a", options=SMALL_PARTITION)

@@ -189,16 +189,23 @@ class Maintainer:
             log.error("compaction of partition %r stops: %s", partition.name, error)
 
     def _reap(self) -> None:
-        self._store.reaper.reap()
+        reaper = self._store.reaper
+        failed = reaper.failed_deletions
+        reaper.reap()
+        if reaper.failed_deletions != failed and reaper.last_error is not None:
+            raise reaper.last_error  # tried again later: at once would be for ever
 
     # ---- failures ----
 
     @property
     def failure(self) -> Exception | None:
         """The newest failure of a job that has not succeeded since."""
+        return self._newest_failure()
+
+    def _newest_failure(self, but: Claim | None = None) -> Exception | None:
         with self._changed:
-            failures = list(self._failures.values())
-        return failures[-1].error if failures else None
+            failures = [failure.error for claim, failure in self._failures.items() if claim != but]
+        return failures[-1] if failures else None
 
     def succeeded(self, claim: Claim) -> None:
         """A job was done, in the background or by a caller: it does not fail any more."""
@@ -301,7 +308,7 @@ class Maintainer:
         if decision.reason is StallReason.LEVEL0 and partition.failure is not None:
             return partition.failure
         if decision.reason is StallReason.JOURNALS:
-            return self.failure
+            return self._newest_failure(but=REAP)
         claim = ("flush" if decision.reason is StallReason.MEMTABLES else "compact", partition.id)
         with self._changed:
             failure = self._failures.get(claim)
