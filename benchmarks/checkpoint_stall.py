@@ -219,6 +219,7 @@ def measure(keyspace: fjeld.Keyspace, folder: Path, tables: int, seconds: float,
     gc.freeze()
     writer, taken = Writer(partition.insert, rate), Taken()
     writer.start()
+    writer.halt()  # it has its keys
     quiet_seconds = busy_seconds = 0.0
     while quiet_seconds < seconds or len(taken.links) < LEAST_CHECKPOINTS:
         writer.go()

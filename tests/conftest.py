@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def path(tmp_path: Path) -> Path:
 def small() -> fjeld.KeyspaceOptions:
     """Options that make a deep tree of little data."""
     return small_options()
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory, if the machine has one: for tests that open hundreds of keyspaces and wait for each sync."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -130,7 +130,7 @@ def test_it_says_what_it_is(ks: fjeld.Keyspace, p: fjeld.Partition) -> None:
     assert p.name == "p"
     assert p.options == SMALL_PARTITION
     assert "'p'" in repr(p)
-    assert ks.path in repr(p)
+    assert str(ks.path) in repr(p)
 
 
 # ---- look-ups ----

@@ -31,6 +31,7 @@ from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+from fjeld.shield import shielded
 from fjeld.sync_points import sync_point
 
 __all__ = ["Engine"]
@@ -127,6 +128,7 @@ class Engine:
     def relieve(self) -> None:
         self.maintainer.relieve()
 
+    @shielded
     def switch_journal(self, record_bytes: int) -> None:
         self.rotation.make_room(record_bytes)
 
@@ -182,14 +184,21 @@ class Engine:
             self.refuse_partition(live.core)
 
     def open_partition(self, name: str, options: PartitionOptions | None, create: bool) -> LivePartition:
+        self.check_open()
+        live = self.partitions.get(name)
+        if live is not None:
+            return live
+        if not create:
+            raise KeyError(name)
+        return self._create_partition(name, options)
+
+    @shielded
+    def _create_partition(self, name: str, options: PartitionOptions | None) -> LivePartition:
         with self._catalog:
-            self.check_open()
+            self.refuse()
             live = self.partitions.get(name)
             if live is not None:
                 return live
-            if not create:
-                raise KeyError(name)
-            self.refuse()
             number = self.store.next_partition()
             edit = Edit.of(CreatePartition(number, name, PartitionOptions() if options is None else options))
             self.store.edit(
@@ -202,6 +211,7 @@ class Engine:
     def _adopt_new(self, state: PartitionState) -> None:
         self._adopt(state)
 
+    @shielded
     def drop_partition(self, name: str) -> None:
         with self._catalog:
             self.refuse()
@@ -233,25 +243,22 @@ class Engine:
             yield
 
     def _refuse_writes(self, live: LivePartition) -> None:
-        self.commit.acquire()
-        live.core.refuse()
-        self.commit.release()
+        with self.commit:
+            live.core.refuse()
 
     def _forget(self, live: LivePartition) -> None:
         del self.partitions[live.name]
         live.core.replace(View((MemtableOwner(),), ()))
 
+    @shielded
     def clear(self, live: LivePartition) -> None:
         with self._catalog:
             self.check_partition(live)
             self.refuse()
             with self._alone(live):
-                self.commit.acquire()
-                try:
+                with self.commit:
                     seqno = self.commit.last_seqno
                     live.seal_active(self.store)
-                finally:
-                    self.commit.release()
                 sealed = live.sealed_memtables()
 
                 def install(version: Version) -> None:
@@ -285,6 +292,7 @@ class Engine:
     def close_snapshot(self, seqno: int) -> None:
         self.snapshots.close(seqno)
 
+    @shielded
     def cut(self, make: MakeSnapshot[S] | None = None) -> Cut:
         """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for microseconds.
 
@@ -323,6 +331,7 @@ class Engine:
 
     # ---- maintenance ----
 
+    @shielded
     def flush(self, partitions: Iterable[LivePartition]) -> None:
         self.check_open()
         self.refuse()
@@ -335,6 +344,7 @@ class Engine:
         self.maintainer.update_pressure()
         self._wake()
 
+    @shielded
     def compact(self, partitions: Iterable[LivePartition]) -> None:
         chosen = list(partitions)
         self.flush(chosen)
@@ -419,6 +429,7 @@ class Engine:
         for live in self._all_partitions():
             live.core.refuse()
 
+    @shielded
     def close(self) -> None:
         """Flush what is in memory, stop the workers, let go of the folder. Closing twice is fine."""
         if self._pid != os.getpid():
@@ -429,9 +440,8 @@ class Engine:
             poisoned = self._refusal is not None
             stack.callback(files.unlock_file, self._lock_fd)
             stack.callback(self._let_go)
-            self.commit.acquire()
-            self._shut("the keyspace was closed: open it again")
-            self.commit.release()
+            with self.commit:
+                self._shut("the keyspace was closed: open it again")
             sync_point("close:refused")
             self.maintainer.stop()
             if not poisoned:

@@ -74,9 +74,10 @@ def test_the_log_is_synced_before_it_is_linked(keyspace: fjeld.Keyspace, tmp_pat
     files.start_trace()
     info = keyspace.backup_to(tmp_path / "copy")
     trace = files.stop_trace()
-    linked = [event[1] for event in trace if event[0] == "link" and event[1].endswith(".jnl")]
-    assert linked
-    for journal in linked:
+    linked = {event[1] for event in trace if event[0] == "link" and event[1].endswith(".jnl")}
+    sealed = {event[1] for event in trace if event[0] == "write"} & linked  # the others were finished before
+    assert sealed
+    for journal in sealed:
         link = next(at for at, event in enumerate(trace) if event[:2] == ("link", journal))
         wrote = [at for at, event in enumerate(trace) if event[:2] in (("write", journal), ("truncate", journal))]
         synced = [at for at, event in enumerate(trace) if event[0].startswith("sync") and event[1] == journal]

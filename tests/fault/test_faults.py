@@ -72,7 +72,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Con
 
 
 def options(**changed: object) -> dict[str, object]:
-    return {"memtable_bytes": 1 << 20, "journal_bytes": 8 << 10, "workers": 1} | changed
+    return {"memtable_bytes": 1 << 20, "journal_bytes": 4 << 10, "workers": 1} | changed
 
 
 # ---- what may fail ----
@@ -80,7 +80,7 @@ def options(**changed: object) -> dict[str, object]:
 
 def put(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
     partition = keyspace.partition("a")
-    for number in range(100, 160):  # two journals are filled
+    for number in range(100, 125):  # two journals are filled
         key, value = b"%04d" % number, value_of(number)
         ledger.change(
             lambda key=key, value=value: partition.insert(key, value),
@@ -135,7 +135,7 @@ def persist(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
 
 STEPS: dict[str, tuple[str, Step, dict[str, object]]] = {
     "put": ("tables", put, {}),
-    "put durably": ("tables", put, {"durability": fjeld.PersistMode.SYNC_DATA, "journal_bytes": 16 << 10}),
+    "put durably": ("tables", put, {"durability": fjeld.PersistMode.SYNC_DATA}),
     "put without a map": ("tables", put, {"mapped_journal": False}),
     "put batches": ("tables", put_batches, {}),
     "persist": ("tables", persist, {}),
@@ -209,12 +209,12 @@ def check_reopened(path: Path, ledger: Ledger) -> None:
 @pytest.mark.parametrize("count", [1, FOR_EVER], ids=["once", "from then on"])
 @pytest.mark.parametrize("name", STEPS)
 def test_every_operation_may_fail(
-    name: str, count: int, bases: dict[str, tuple[Path, Content]], tmp_path: Path
+    name: str, count: int, bases: dict[str, tuple[Path, Content]], quick_folder: Path
 ) -> None:
     base, step, chosen = STEPS[name]
     source, expected = bases[base]
     for after in range(MOST_OPERATIONS):
-        path = shutil.copytree(source, tmp_path / f"{after}")
+        path = shutil.copytree(source, quick_folder / f"{after}")
         ledger = Ledger(expected)
         hit = run(
             step, path, ledger, chosen, lambda after=after: files.inject(None, after, errno.EIO, count=count)
@@ -233,10 +233,10 @@ def test_every_operation_may_fail(
 @pytest.mark.parametrize("count", [1, FOR_EVER], ids=["once", "from then on"])
 @pytest.mark.parametrize("base", ["tables", "journals"])
 def test_every_operation_of_opening_may_fail(
-    base: str, count: int, bases: dict[str, tuple[Path, Content]], tmp_path: Path
+    base: str, count: int, bases: dict[str, tuple[Path, Content]], quick_folder: Path
 ) -> None:
     source, expected = bases[base]
-    path = shutil.copytree(source, tmp_path / "keyspace")  # the same one: what a failed opening leaves stays there
+    path = shutil.copytree(source, quick_folder / "keyspace")  # the same one: what a failed opening leaves stays there
     failed = 0
     for after in range(MOST_OPERATIONS):
         files.inject(None, after, errno.EIO, count=count)

@@ -70,6 +70,7 @@ class OpenIterator:
     name: str
     iterator: Iterator[tuple[bytes, bytes]]
     rest: list[tuple[bytes, bytes]]
+    ended: bool = False
 
 
 class KeyspaceMachine(RuleBasedStateMachine):
@@ -354,6 +355,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
         opened = self.iterators[which % len(self.iterators)]
         for _ in range(count):
             expected = opened.rest.pop(0) if opened.rest else None
+            opened.ended = expected is None
             assert next(opened.iterator, None) == expected
 
     @precondition(lambda self: self.iterators)
@@ -395,7 +397,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
             with pytest.raises(fjeld.ClosedError):
                 opened.snapshot.partitions()
         for iterating in self.iterators:
-            with pytest.raises(fjeld.ClosedError):
+            with pytest.raises(StopIteration if iterating.ended else fjeld.ClosedError):
                 next(iterating.iterator)
         self.snapshots.clear()
         self.iterators.clear()

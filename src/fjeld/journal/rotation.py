@@ -133,11 +133,10 @@ class JournalRotation:
             if self._fits(record_bytes):
                 return
             spare = self._spares.take(record_bytes + SLACK_BYTES)
-            self._commit.acquire()
             try:
-                self._switch(spare)
+                with self._commit:
+                    self._switch(spare)
             finally:
-                self._commit.release()
                 self._put_back(spare)
         self._wake()
 
@@ -154,16 +153,15 @@ class JournalRotation:
             self._check_open()
             spare = self._spares.take(0)
             sync_point("journal:before_cut")
-            self._commit.acquire()
-            started = time.perf_counter()
             try:
-                active = self._commit.active_journal
-                if active is not None and active.last_seqno:
-                    self._switch(spare)
-                then()
+                with self._commit:
+                    started = time.perf_counter()
+                    active = self._commit.active_journal
+                    if active is not None and active.last_seqno:
+                        self._switch(spare)
+                    then()
+                    held_seconds = time.perf_counter() - started
             finally:
-                held_seconds = time.perf_counter() - started
-                self._commit.release()
                 self._put_back(spare)
         self._wake()
         return held_seconds
@@ -200,11 +198,10 @@ class JournalRotation:
 
     def _sync(self, mode: PersistMode) -> None:
         """Requires: sync lock."""
-        self._commit.acquire()
-        reached = self._commit.last_seqno
-        writers = [sealed.writer for sealed in self._unfinished]
-        active = self._commit.active_journal
-        self._commit.release()
+        with self._commit:
+            reached = self._commit.last_seqno
+            writers = [sealed.writer for sealed in self._unfinished]
+            active = self._commit.active_journal
         if active is not None:
             writers.append(active)
         sync_point("journal:before_sync")
@@ -251,10 +248,9 @@ class JournalRotation:
                     summary = self.finish(sealed)
                     sync_point("journal:finished")
                     self._record(sealed.writer.number, summary)
-                self._commit.acquire()
-                if sealed in self._unfinished:
-                    self._unfinished.remove(sealed)
-                self._commit.release()
+                with self._commit:
+                    if sealed in self._unfinished:
+                        self._unfinished.remove(sealed)
 
     def _listed(self, number: int) -> JournalMeta | None:
         """What the version says of a journal; None: it was retired."""
@@ -277,12 +273,9 @@ class JournalRotation:
 
     def moment(self) -> Moment:
         """The journals as they are now."""
-        self._commit.acquire()
-        try:
+        with self._commit:
             active = self._commit.active_journal
             return Moment(0 if active is None else int(active.number), self._store.version.journals)
-        finally:
-            self._commit.release()
 
     def retire_all(self) -> None:
         """Everything is in tables: no journal is needed any more. Requires: writes are refused, memtables are empty."""
@@ -310,15 +303,14 @@ class JournalRotation:
         """
         with self._switch_lock, self._finish_lock, self._sync_lock:
             self._closed = True
-            self._commit.acquire()
-            writers = [sealed.writer for sealed in self._unfinished]
-            active = self._commit.active_journal
-            self._unfinished = []
-            if active is not None:
-                writers.append(active)
-                with suppress(OSError):  # without a seal it is the journal of a process that died
-                    self._commit.replace_journal(None)
-            self._commit.release()
+            with self._commit:
+                writers = [sealed.writer for sealed in self._unfinished]
+                active = self._commit.active_journal
+                self._unfinished = []
+                if active is not None:
+                    writers.append(active)
+                    with suppress(OSError):  # without a seal it is the journal of a process that died
+                        self._commit.replace_journal(None)
             for writer in writers:
                 with suppress(OSError):
                     writer.close()

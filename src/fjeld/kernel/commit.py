@@ -84,6 +84,13 @@ class Commit:
         """Let go of the commit lock."""
         self.unlock()
 
+    def __enter__(self):
+        """As acquire. In Python code always `with commit:`, so that no KeyboardInterrupt comes between lock and unlock."""
+        self.lock()
+
+    def __exit__(self, kind, error, trace):
+        self.unlock()
+
     def replace_journal(self, writer: JournalWriter | None):
         """Seal the active journal and write to `writer` from here on; the sealed one, or None. Requires: commit lock."""
         sealed: object = self.writer

@@ -130,6 +130,7 @@ class Reader(Access):
         tag: uint64_t = self.read_tag()
         view = self.take_view()
         exact: list = [key if PyBytes_CheckExact(key) else key_bytes(key) for key in keys]
+        self.check()  # giving the keys may have closed the keyspace
         start: cython.Py_ssize_t
         for start in range(0, len(exact), PROBES):
             self.find_group(view, exact[start : start + PROBES], tag, values)

@@ -36,10 +36,10 @@ from cython.cimports.fjeld.kernel.run_ahead import ahead_free, ahead_init, read_
 from cython.cimports.fjeld.kernel.table import (
     RUN_STREAM,
     table_cached_block,
-    table_ensure,
     table_find_block,
     table_load_block,
 )
+from cython.cimports.fjeld.kernel.table_file import table_ensure
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy, memset

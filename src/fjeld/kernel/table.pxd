@@ -56,9 +56,6 @@ cdef class TableReader:
     cdef object open_file(self)
     cdef object take_properties(self, bytes text)
 
-# Opened where it is first read: TableReader(path, ..., smallest=, largest=) reads nothing. Blocks: call without the GIL. ST_OK or a failure in f.
-cdef int table_ensure(Table *t, Failure *f) noexcept nogil
-
 cdef bint table_may_contain(const Table *t, uint64_t key_hash) noexcept nogil     # key_hash = xxh64 of the user key
 cdef bint table_covers(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # smallest <= key <= largest
 cdef uint32_t table_find_block(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # first block whose last key >= key; t.blocks if none

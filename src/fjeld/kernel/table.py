@@ -42,11 +42,11 @@ from cython.cimports.fjeld.kernel.filter import filter_may_contain
 from cython.cimports.fjeld.kernel.table_file import (
     ST_NEWER,
     table_close,
+    table_ensure,
     table_open,
     table_read,
     table_set_edges,
     table_set_heads,
-    table_unopen,
 )
 from cython.cimports.fjeld.kernel.trailer import BLOCK_DATA, trailer_open
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
@@ -133,31 +133,6 @@ def first_head_from(
         base += half & (0 - cython.cast(uint32_t, base[half - 1] < head))
         n -= half
     return cython.cast(uint32_t, base - heads) + cython.cast(uint32_t, base[0] < head)
-
-
-# ---- opening ----
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def table_ensure(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.int:
-    status: cython.int = ST_OK
-    if fj_atomic_load(cython.address(t.opened)):
-        return ST_OK
-    pthread_mutex_lock(cython.address(t.opening))
-    if not fj_atomic_load(cython.address(t.opened)):
-        status = table_open(t, cython.NULL, cython.NULL, f)
-        if status == ST_OK:
-            status = table_set_heads(t, f)
-        if status == ST_OK:
-            fj_atomic_store(cython.address(t.opened), 1)
-        else:
-            table_unopen(t)
-        if status == ST_NEWER:
-            status = fail_corrupt(f, t.path, t.file_bytes, "the table is of a newer format: upgrade to read it")
-    pthread_mutex_unlock(cython.address(t.opening))
-    return status
 
 
 # ---- reading blocks ----

@@ -8,7 +8,14 @@ then the trailers of filter, index and properties, then every length in them.
 
 import cython
 from cython.cimports.fjeld.kernel.block import Block
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_common_prefix, fj_compare, fj_load32
+from cython.cimports.fjeld.kernel.coding import (
+    cbytes,
+    fj_atomic_load,
+    fj_atomic_store,
+    fj_common_prefix,
+    fj_compare,
+    fj_load32,
+)
 from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_release
 from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK, fail_corrupt, fail_io, fail_nomem
 from cython.cimports.fjeld.kernel.files import file_pread, file_size
@@ -21,6 +28,7 @@ from cython.cimports.fjeld.kernel.trailer import (
     BLOCK_PROPERTIES,
     trailer_open,
 )
+from cython.cimports.fjeld.kernel.table import pthread_mutex_lock, pthread_mutex_unlock
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy
@@ -79,6 +87,28 @@ def table_open(
         return fail_nomem(f)
     t.memory_bytes += cython.sizeof(Table) + t.blocks * cython.sizeof(cython.pointer[Block])
     return ST_OK
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_ensure(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.int:
+    status: cython.int = ST_OK
+    if fj_atomic_load(cython.address(t.opened)):
+        return ST_OK
+    pthread_mutex_lock(cython.address(t.opening))
+    if not fj_atomic_load(cython.address(t.opened)):
+        status = table_open(t, cython.NULL, cython.NULL, f)
+        if status == ST_OK:
+            status = table_set_heads(t, f)
+        if status == ST_OK:
+            fj_atomic_store(cython.address(t.opened), 1)
+        else:
+            table_unopen(t)
+        if status == ST_NEWER:
+            status = fail_corrupt(f, t.path, t.file_bytes, "the table is of a newer format: upgrade to read it")
+    pthread_mutex_unlock(cython.address(t.opening))
+    return status
 
 
 @cython.cfunc

@@ -41,19 +41,13 @@ class Flusher:
 
     def seal(self, partition: LivePartition) -> bool:
         """Seal the active memtable, whatever its size; False where it is empty."""
-        self._commit.acquire()
-        try:
+        with self._commit:
             return partition.seal_active(self._store)
-        finally:
-            self._commit.release()
 
     def seal_if_full(self, partition: LivePartition) -> bool:
         """Seal the active memtable if it (still) is full."""
-        self._commit.acquire()
-        try:
+        with self._commit:
             return partition.core.full() and partition.seal_active(self._store)
-        finally:
-            self._commit.release()
 
     def flush(self, partition: LivePartition) -> bool:
         """Write all sealed memtables to one table; False where there were none."""

@@ -66,8 +66,8 @@ class LivePartition:
             view = self.core.current_view()
             if not view.memtables[0].entries:
                 return False
-            view.memtables[0].seal()
             self.core.replace(View((MemtableOwner(), *view.memtables), view.levels))
+            view.memtables[0].seal()  # after: what is written to is never sealed, wherever an interrupt falls
             return True
 
     def cancel_compaction(self) -> None:

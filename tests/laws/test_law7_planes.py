@@ -1,0 +1,152 @@
+"""Law 7: the control plane decides, the kernel moves bytes, without the GIL wherever it may block or take long."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import fjeld
+from fjeld.kernel import files
+from fjeld.kernel.checksum import file_xxh128
+from fjeld.kernel.compaction import Compaction
+from fjeld.kernel.table_writer import TableWriter
+from fjeld.kernel.view import View
+from tests.support import fill, settle
+
+KERNEL = Path(fjeld.__file__).parent / "kernel"
+POLICY = ("manifest", "journal", "maintenance", "engine", "keyspace", "backup", "partition", "snapshot", "options")
+
+
+def test_the_kernel_imports_no_policy() -> None:
+    for source in KERNEL.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module is not None:
+                names = [node.module]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                assert not name.startswith(tuple(f"fjeld.{policy}" for policy in POLICY)), f"{source.name}: {name}"
+
+
+def test_strategies_are_pure() -> None:
+    """A strategy looks at values: no files, no clock, no threads."""
+    strategies = Path(fjeld.__file__).parent / "maintenance" / "strategies"
+    for source in strategies.glob("*.py"):
+        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert not str(node.module).startswith("fjeld.kernel"), source.name
+            if isinstance(node, ast.Import):
+                assert not {alias.name for alias in node.names} & {"os", "time", "threading", "random"}, source.name
+
+
+class Ticker:
+    """A Python thread that counts. Threads are never made to hand the GIL over here: it counts while others let go of it."""
+
+    def __init__(self) -> None:
+        self.ticks = 0
+        self._stop = False
+        self._thread = threading.Thread(target=self._count, daemon=True)
+        self._thread.start()
+
+    def _count(self) -> None:
+        while not self._stop:
+            self.ticks += 1
+            time.sleep(0)  # waits for nothing: it lets go of the GIL, and takes it again when it is free
+
+    def during(self, work: Callable[[], object]) -> int:
+        before = self.ticks
+        work()
+        return self.ticks - before
+
+    def stop(self) -> None:
+        self._stop = True
+        self._thread.join()
+
+
+@pytest.fixture
+def ticker() -> Iterator[Ticker]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    found = Ticker()
+    try:
+        yield found
+    finally:
+        found.stop()
+        sys.setswitchinterval(interval)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory) -> Iterator[fjeld.Keyspace]:
+    with fjeld.open(tmp_path_factory.mktemp("large") / "keyspace") as keyspace:
+        keyspace._engine.maintainer.pause_compaction()
+        partition = keyspace.partition("a")
+        for part in range(2):
+            partition.insert_many((b"%08d" % number, b"v" * 40) for number in range(150_000))
+            if part == 0:
+                keyspace.flush()
+        settle(keyspace)
+        yield keyspace
+
+
+# A call that holds the GIL lets the ticker in once or twice, around it; these take tens of milliseconds.
+MANY_TICKS = 20
+
+
+def test_what_holds_the_gil_shows(ticker: Ticker) -> None:
+    assert ticker.during(lambda: sum(range(3_000_000))) < MANY_TICKS
+
+
+def merge(keyspace: fjeld.Keyspace, tmp_path: Path, inputs: View) -> Callable[[], object]:
+    compaction = Compaction(inputs, [], True)
+    writer = TableWriter(
+        str(tmp_path / "1.sst"), keyspace_id=keyspace.id, number=1, block_bytes=4096, filter_bits=10, codec=1, level=3
+    )
+    return lambda: compaction.run(writer, 1 << 40)
+
+
+def test_a_flush(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> None:
+    view = large.partition("a")._live.core.current_view()
+    assert ticker.during(merge(large, tmp_path, View(view.memtables, ()))) > MANY_TICKS
+
+
+def test_a_compaction(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> None:
+    view = large.partition("a")._live.core.current_view()
+    assert ticker.during(merge(large, tmp_path, View((), view.levels))) > MANY_TICKS
+
+
+def test_a_digest(large: fjeld.Keyspace, ticker: Ticker) -> None:
+    assert ticker.during(large.digest) > MANY_TICKS
+
+
+def test_len(large: fjeld.Keyspace, ticker: Ticker) -> None:
+    assert ticker.during(lambda: len(large.partition("a"))) > MANY_TICKS
+
+
+def test_a_copy_and_a_checksum(ticker: Ticker, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(bytes(64 << 20))
+    copy = lambda: files.copy_file(tmp_path / "source", tmp_path / "target", reflink=False)  # noqa: E731
+    assert ticker.during(copy) > MANY_TICKS
+    assert ticker.during(lambda: file_xxh128(str(tmp_path / "target"))) > MANY_TICKS
+
+
+def test_a_hit_in_memory_keeps_it(large: fjeld.Keyspace, ticker: Ticker) -> None:
+    """It would cost more than the look-up, and a busy thread would have to be waited for."""
+    partition = large.partition("a")
+    keys = [b"%08d" % number for number in range(20_000)]
+    assert ticker.during(lambda: [partition.get(key) for key in keys]) < MANY_TICKS
+
+
+def test_writes_keep_it(path: Path, ticker: Ticker) -> None:
+    """Also a batch lets go of it once a call at most, never once an entry."""
+    with fjeld.open(path) as keyspace:
+        partition = keyspace.partition("a")
+        settle(keyspace)
+        keyspace._engine.maintainer.stop()
+        assert ticker.during(lambda: fill(partition, 5000)) < MANY_TICKS
