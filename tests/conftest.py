@@ -28,7 +28,7 @@ def small() -> fjeld.KeyspaceOptions:
 
 @pytest.fixture
 def quick_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, if the machine has one: for tests that open hundreds of keyspaces and wait for each sync."""
+    """A folder in memory, if there is one: for tests that open hundreds of keyspaces."""
     memory = Path("/dev/shm")
     if not memory.is_dir():
         yield tmp_path

@@ -7,39 +7,41 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from tests.backup.trace import as_text
+from tests.backup.trace import Scribe
 from tests.support import fill, opened, settle, traced
 
 EXPECTED = Path(__file__).parent / "testdata" / "checkpoint.trace"
 
 
+CASES: dict[str, dict[str, Any]] = {
+    "a table and unflushed writes": {},
+    "nothing new since": {},
+    "link=never": {"link": "never"},
+    "flush=True": {"flush": True},
+}
+
+
 def chapters(tmp_path: Path) -> dict[str, str]:
-    """Each case by its name: what the backup did."""
+    """What the backup did, by the name of the case."""
     found = {}
-    with opened(tmp_path / "source", memtable_bytes=1 << 20, journal_bytes=1 << 20, journals_max_bytes=1 << 22) as keyspace:
+    scribe = Scribe(tmp_path)
+    options = {"memtable_bytes": 1 << 20, "journal_bytes": 1 << 20, "journals_max_bytes": 1 << 22}
+    with opened(tmp_path / "source", **options) as keyspace:
         fill(keyspace.partition("a"), 100)
         keyspace.flush()
         fill(keyspace.partition("b"), 10)
         settle(keyspace)
-        # The worker that makes spare journals and finishes sealed ones has nothing to do with it.
+        # What makes spare journals, finishes sealed ones and deletes files has nothing to do with it.
         keyspace._engine.maintainer._journal_worker.stop()
-        for name, options in (
-            ("a table and unflushed writes", {}),
-            ("nothing new since", {}),
-            ("link=never", {"link": "never"}),
-            ("flush=True", {"flush": True}),
-        ):
+        keyspace._engine.maintainer._workers.stop()
+        for name, chosen in CASES.items():
             with traced() as trace:
-                keyspace.backup_to(tmp_path / "target", **options)
-            found[name] = as_text(trace, tmp_path)
+                keyspace.backup_to(tmp_path / "target", **chosen)
+            found[name] = scribe.write(trace)
             (tmp_path / "target").rename(tmp_path / f"target of {name}")
-            settle_workers(keyspace)
     return found
-
-
-def settle_workers(keyspace) -> None:
-    keyspace._engine.maintainer._workers.wait_idle()
 
 
 def test_the_trace_of_a_checkpoint(tmp_path: Path) -> None:

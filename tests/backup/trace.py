@@ -1,4 +1,4 @@
-"""The trace of file operations as text: stable names instead of numbers and random ones, one line an operation."""
+"""The trace of file operations as text: names that do not depend on chance, one line an operation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,36 @@ from pathlib import Path
 
 from tests.support import Event
 
-# What depends on the machine, or on how much was written, is left out.
-SHOWN = ("create", "mkdir", "write", "sync", "sync_all", "sync_dir", "seal", "link", "reflink", "copy", "truncate", "rename", "unlink")
+# Reads, closings, and what depends on the file system are left out.
+SHOWN = (
+    "create", "mkdir", "write", "sync", "sync_all", "sync_dir", "seal", "link", "reflink", "copy", "truncate",
+    "rename", "unlink",
+)  # fmt: skip
+
+NUMBERED = re.compile(r"(?:(?<=MANIFEST-)|(?<=CURRENT\.)|(?<=/))(\d+)(?=$|\.)")
+STAGING = re.compile(r"\.([^./]+)\.[0-9a-f]{12}\.fjeld-staging")
 
 
-def as_text(trace: list[Event], folder: Path) -> str:
-    """Paths are relative to `folder`; the digits of a staging folder's name are left out."""
-    lines = []
-    for name, path, *rest in trace:
-        if name in SHOWN:
-            other = [part for part in rest if isinstance(part, str)]
-            lines.append(" ".join([name, *(_shown(part, folder) for part in (path, *other))]))
-    return "".join(f"{line}\n" for line in collapse(lines))
+class Scribe:
+    """Writes traces down. Paths are relative to `folder`; file numbers become letters, in the order of their appearance."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._letters: dict[str, str] = {}
 
-def collapse(lines: list[str]) -> list[str]:
-    """The same line several times in a row is one."""
-    return [line for line, before in zip(lines, [None, *lines], strict=False) if line != before]
+    def write(self, trace: list[Event]) -> str:
+        """The same line several times in a row is one: how many writes a file takes is not fixed."""
+        lines: list[str] = []
+        for name, *rest in trace:
+            if name in SHOWN:
+                line = " ".join([name, *(self._shown(part) for part in rest if isinstance(part, str))])
+                if lines[-1:] != [line]:
+                    lines.append(line)
+        return "".join(f"{line}\n" for line in lines)
 
+    def _shown(self, path: str) -> str:
+        relative = str(Path(path).relative_to(self._folder)) if Path(path).is_relative_to(self._folder) else path
+        return NUMBERED.sub(self._letter, STAGING.sub(r"\1.staging", relative))
 
-def _shown(path: str, folder: Path) -> str:
-    relative = str(Path(path).relative_to(folder)) if Path(path).is_relative_to(folder) else path
-    return re.sub(r"\.([^./]+)\.[0-9a-f]{12}\.fjeld-staging", r"\1.staging", relative)
+    def _letter(self, match: re.Match[str]) -> str:
+        return self._letters.setdefault(str(int(match[1])), chr(ord("A") + len(self._letters)))

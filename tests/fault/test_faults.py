@@ -1,7 +1,10 @@
-"""One failing system call, at every place where one can fail: a clear error, and nothing acknowledged is lost.
+"""One failing system call, wherever one can fail: a clear error, and nothing acknowledged is lost.
 
-Each scenario is run with its first operation failing, then its second, ... until it gets by without meeting the fault.
+Each scenario is run with its first operation failing, then its second, ...
+until it gets by without meeting the fault.
 """
+
+# ruff: noqa: PT017 (an operation may fail here or get by: where it fails, the error is looked at)
 
 from __future__ import annotations
 
@@ -160,12 +163,16 @@ def difference(found: Content, ledger: Ledger) -> str:
         if there is None or due is None:
             wrong.append(f"{name}: {'missing' if there is None else 'too much'}")
         else:
-            wrong += [f"{name}/{key!r}" for key in sorted(there.keys() | due.keys()) if there.get(key) != due.get(key)]
+            wrong += [
+                f"{name}/{key!r}"
+                for key in sorted(there.keys() | due.keys())
+                if there.get(key) != due.get(key)
+            ]
     return ", ".join(wrong)
 
 
 def run(step: Step, path: Path, ledger: Ledger, chosen: dict[str, object], fault: Callable[[], None]) -> bool:
-    """Carry the step out with a fault; whether it was met. Then the keyspace is closed, and the fault is over."""
+    """Carry the step out with a fault; whether it was met. The keyspace is closed then, the fault over."""
     keyspace = opened(path, **options(**chosen))
     settle(keyspace)
     keyspace._engine.maintainer.pause_compaction()
@@ -236,7 +243,9 @@ def test_every_operation_of_opening_may_fail(
     base: str, count: int, bases: dict[str, tuple[Path, Content]], quick_folder: Path
 ) -> None:
     source, expected = bases[base]
-    path = shutil.copytree(source, quick_folder / "keyspace")  # the same one: what a failed opening leaves stays there
+    path = shutil.copytree(
+        source, quick_folder / "keyspace"
+    )  # the same one: what a failed opening leaves stays there
     failed = 0
     for after in range(MOST_OPERATIONS):
         files.inject(None, after, errno.EIO, count=count)

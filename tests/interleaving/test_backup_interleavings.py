@@ -1,4 +1,4 @@
-"""A backup is stopped between any two of its steps, and everything else is done there; and the other way round.
+"""A backup is stopped between any two of its steps, and all else is done there; and the other way round.
 
 The oracle: the snapshot of the same moment (`info.snapshot`), and a dict that the test keeps itself.
 """
@@ -181,7 +181,7 @@ def check(
 
 SWITCHING = [switch_journals, retire_journals, everything]
 
-# Whoever stands at journal:before_cut holds the lock of switching journals: nothing can be done there that needs one.
+# Whoever stands at journal:before_cut holds the lock of switching: nothing that needs it can be done there.
 DURING = [
     (point, action)
     for point in BACKUP_POINTS
@@ -214,7 +214,9 @@ def test_something_happens_during_a_backup(
     assert leftovers(quick_folder) == []
     settle(keyspace)
     named = {Path(file.path).name for file in keyspace._engine.store.version.tables()}
-    assert {file.name for file in tables_of(Path(keyspace.path))} == named, "the backup has let go of its files"
+    assert {file.name for file in tables_of(Path(keyspace.path))} == named, (
+        "the backup has let go of its files"
+    )
 
 
 @pytest.mark.parametrize("link", ["auto", "never"])
@@ -362,7 +364,7 @@ def test_a_backup_while_something_else_is_stopped(
     if point == "manifest:installed":
         expected = after
     check(keyspace, info, expected, dropped="b" not in after)
-    assert content_at(crashed) == after if point.startswith("manifest") else expected
+    assert content_at(crashed) == (after if point.startswith("manifest") else expected)
 
 
 def test_a_backup_while_a_journal_is_being_finished(path: Path, quick_folder: Path) -> None:

@@ -82,9 +82,9 @@ def test_numbers_rise_and_are_recorded(store: VersionStore, path: Path) -> None:
     partitions = [store.next_partition() for _ in range(3)]
     assert numbers == list(range(numbers[0], numbers[0] + 3))
     assert partitions == [1, 2, 3]
-    store.edit(Edit.of(), seqno=0)
+    store.edit(Edit.of(CreatePartition(2, "second", PartitionOptions())), seqno=0)
     version = recorded(path)
-    assert (version.next_file, version.next_partition) == (numbers[-1] + 1, 4)
+    assert (version.next_file, version.next_partition) == (numbers[-1] + 1, 3)
 
 
 def test_a_misfit_reaches_neither_manifest_nor_version(store: VersionStore, path: Path) -> None:
@@ -172,7 +172,9 @@ def test_what_a_version_names_is_there_from_the_start(path: Path, store: Version
     add(store, number)
     again = made(path, recorded(path))
     assert again.live_table(number).path == store.table_path(number)
-    adopted = Version(id=ID, journals=(JournalMeta(number=number + 1, last_seqno=2, size_bytes=9, xxh128=SUM),))
+    adopted = Version(
+        id=ID, journals=(JournalMeta(number=number + 1, last_seqno=2, size_bytes=9, xxh128=SUM),)
+    )
     again.adopt(adopted)
     assert again.version is adopted
     assert [file.path for file in again.live_journals()] == [again.journal_path(number + 1)]
@@ -204,10 +206,16 @@ def test_a_write_that_fails_changes_nothing_and_the_next_begins_a_new_manifest(
 
 @pytest.mark.parametrize(
     ("operation", "pattern"),
-    [("create", "MANIFEST"), ("write", "MANIFEST"), ("write", "CURRENT"), ("rename", "CURRENT"), ("sync_dir", "")],
+    [
+        ("create", "MANIFEST"),
+        ("write", "MANIFEST"),
+        ("write", "CURRENT"),
+        ("rename", "CURRENT"),
+        ("sync_dir", ""),
+    ],
 )
 def test_a_new_manifest_that_fails(store: VersionStore, path: Path, operation: str, pattern: str) -> None:
-    """The old one counts, or it is not known which: in no case is anything lost, and the next attempt succeeds."""
+    """The old one counts, or it is not known which: nothing is lost, and the next attempt succeeds."""
     store.edit(CREATE, seqno=1)
     files.inject(operation, 0, errno.EIO, path_contains=pattern)
     with pytest.raises(OSError, match="Input/output"):
