@@ -154,7 +154,7 @@ def _check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | N
         raise TypeError(f"metadata must be a mapping that JSON can hold, not {type(metadata).__name__}")
     try:
         read_back: dict[str, Any] = json.loads(json.dumps(dict(metadata), allow_nan=False))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"metadata must be what JSON can hold: {error}") from error
     return read_back
 
