@@ -134,7 +134,7 @@ class Task:
     def _run(self) -> None:
         try:
             self._value = self._function()
-        except BaseException as error:  # noqa: BLE001: handed to whoever asks
+        except BaseException as error:
             self._error = error
 
     @property

@@ -113,7 +113,9 @@ def test_a_dropped_partition_refuses_the_whole_batch(ks: fjeld.Keyspace) -> None
     assert dict(a) == {}
 
 
-def test_all_of_it_comes_back_or_nothing(ks: fjeld.Keyspace, path: Path, small: fjeld.KeyspaceOptions) -> None:
+def test_all_of_it_comes_back_or_nothing(
+    ks: fjeld.Keyspace, path: Path, small: fjeld.KeyspaceOptions
+) -> None:
     parts = [ks.partition(name, options=SMALL_PARTITION) for name in "abc"]
     for i in range(300):
         with ks.batch() as batch:

@@ -424,12 +424,11 @@ def test_a_partition_keeps_its_keyspace_open(path: Path) -> None:
 
 def test_a_forgotten_keyspace_is_closed_at_exit(path: Path) -> None:
     script = (
-        "import fjeld, gc, sys\n"
-        "p = fjeld.open(sys.argv[1]).partition('p')\n"
-        "gc.collect()\n"
-        "p[b'k'] = b'v'\n"
+        "import fjeld, gc, sys\np = fjeld.open(sys.argv[1]).partition('p')\ngc.collect()\np[b'k'] = b'v'\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert os.listdir(path / "journals") == []  # what only a close does
     with fjeld.open(path) as ks:

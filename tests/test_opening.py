@@ -137,7 +137,9 @@ def test_open_in_another_process(path: Path) -> None:
         "except fjeld.LockedError:\n    print('locked')\n"
     )
     with fjeld.open(path):
-        done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+        )
     assert done.stdout == "locked\n"
 
 
@@ -145,7 +147,7 @@ def test_a_failed_opening_lets_go_of_everything(path: Path) -> None:
     with fjeld.open(path) as ks:
         fill(ks.partition("p"), 10)
     before = len(os.listdir("/proc/self/fd"))
-    for after in range(0, 30):
+    for after in range(30):
         files.inject(None, after, errno.EIO, count=1000)
         try:
             fjeld.open(path, create=False).close()
@@ -269,7 +271,9 @@ def test_a_damaged_journal(closed: Path) -> None:
         ks.persist(fjeld.PersistMode.SYNC_DATA)
         fill(p, 100)
         copy = copy_of_the_running(ks, closed.parent / "copy")
-    journal = next(file for file in sorted((copy / "journals").iterdir()) if b"key000050" in file.read_bytes())
+    journal = next(
+        file for file in sorted((copy / "journals").iterdir()) if b"key000050" in file.read_bytes()
+    )
     flip(journal, journal.read_bytes().index(b"key000050"))
     with pytest.raises(fjeld.CorruptionError) as met:
         fjeld.open(copy)
@@ -282,7 +286,9 @@ def test_a_torn_tail_is_cut(closed: Path) -> None:
     with fjeld.open(closed.parent / "other") as ks:
         fill(ks.partition("p"), 100)
         copy = copy_of_the_running(ks, closed.parent / "copy")
-    journal = next(file for file in sorted((copy / "journals").iterdir()) if b"key000050" in file.read_bytes())
+    journal = next(
+        file for file in sorted((copy / "journals").iterdir()) if b"key000050" in file.read_bytes()
+    )
     flip(journal, journal.read_bytes().index(b"key000050"))
     with fjeld.open(copy) as ks:
         p = ks.partition("p")
@@ -323,9 +329,7 @@ def test_a_foreign_file_is_left_alone(closed: Path) -> None:
 
 def test_old_files_are_never_changed(closed: Path) -> None:
     """Law 1: recovery appends to nothing, cuts nothing and repairs nothing; what it needs anew it makes anew."""
-    before = {
-        file: (file.stat().st_ino, file.read_bytes()) for file in closed.rglob("*") if file.is_file()
-    }
+    before = {file: (file.stat().st_ino, file.read_bytes()) for file in closed.rglob("*") if file.is_file()}
     for _ in range(3):
         with fjeld.open(closed, options=small_options()) as ks:
             fill(ks.partition("p"), 300, b"other")
@@ -367,7 +371,9 @@ def test_a_copy_of_a_closed_keyspace_is_one(path: Path, tmp_path: Path) -> None:
 
 
 def test_opening_reads_no_table(path: Path) -> None:
-    """It takes milliseconds whatever there is: no table is opened or read before somebody asks for what is in it."""
+    """It takes milliseconds whatever there is: no table is opened or read before somebody asks for what is in
+    it.
+    """
     with fjeld.open(path, options=small_options()) as ks:
         fill(ks.partition("p", options=SMALL_PARTITION), 3000)
     assert len(os.listdir(path / "tables")) > 3

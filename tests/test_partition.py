@@ -75,7 +75,9 @@ def test_the_methods_of_mappings(p: fjeld.Partition) -> None:
         p.pop(b"a")
     assert p.setdefault(b"b", b"other") == b"2"
     assert p.setdefault(b"new", b"value") == b"value"
-    p.update({b"b": b"22"}, )
+    p.update(
+        {b"b": b"22"},
+    )
     p.update([(b"c", b"44")])
     assert dict(p) == {b"b": b"22", b"ba": b"3", b"c": b"44", b"new": b"value"}
     assert p.popitem() == (b"b", b"22")
@@ -120,7 +122,7 @@ def test_truth_is_cheap(ks: fjeld.Keyspace, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_equality_is_identity(ks: fjeld.Keyspace) -> None:
     a, b = ks.partition("a"), ks.partition("b")
-    assert a == a  # noqa: PLR0124
+    assert a == a
     assert a != b
     assert a != {}
     assert {a: 1}[a] == 1
@@ -239,7 +241,11 @@ def test_first_and_last(p: fjeld.Partition) -> None:
 
 def test_order_is_by_unsigned_bytes(p: fjeld.Partition) -> None:
     p.clear()
-    names = [bytes(pair) for pair in itertools.product([0, 1, 127, 128, 255], repeat=2)] + [b"", b"\x00", b"\xff"]
+    names = [bytes(pair) for pair in itertools.product([0, 1, 127, 128, 255], repeat=2)] + [
+        b"",
+        b"\x00",
+        b"\xff",
+    ]
     p.insert_many((name, b"") for name in reversed(names))
     assert list(p) == sorted(names)
     p.compact()

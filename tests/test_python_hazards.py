@@ -1,4 +1,6 @@
-"""What Python can do to a store: forks, exits, interrupts, buffers that change, callbacks that raise, finalizers."""
+"""What Python can do to a store: forks, exits, interrupts, buffers that change, callbacks that raise,
+finalizers.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def in_a_child(work: Callable[[], object]) -> object:
         try:
             try:
                 answer = work()
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 answer = type(error).__name__
             os.write(writing, json.dumps(answer).encode())
         finally:
@@ -271,7 +273,9 @@ def test_the_interpreter_ends_with_everything_open(path: Path, how: str) -> None
 
 
 def test_a_storm_of_interrupts(path: Path) -> None:
-    """KeyboardInterrupt at any line of any call: what was acknowledged is there, nothing hangs, the keyspace goes on."""
+    """KeyboardInterrupt at any line of any call: what was acknowledged is there, nothing hangs, the keyspace
+    goes on.
+    """
     script = """
         import os, random, signal, sys, threading, time
         import fjeld
@@ -515,7 +519,9 @@ def test_closed_during_iterations_and_batches(path: Path, small: fjeld.KeyspaceO
         assert set(again.partition("p").values()) == {b"v" * 40}
 
 
-@pytest.mark.parametrize("point", ["backup:staged", "backup:cut", "backup:finished", "backup:linked", "backup:written"])
+@pytest.mark.parametrize(
+    "point", ["backup:staged", "backup:cut", "backup:finished", "backup:linked", "backup:written"]
+)
 def test_closed_during_a_backup(path: Path, small: fjeld.KeyspaceOptions, point: str) -> None:
     """It either comes to its end or says ClosedError; then no trace of it is left."""
     ks = fjeld.open(path, options=small)
@@ -555,7 +561,7 @@ def test_closed_by_another_thread_under_full_load(path: Path, small: fjeld.Keysp
                     job(number)
             except fjeld.ClosedError:
                 pass
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 unexpected.append(error)
 
         def in_a_batch(number: int, ks=ks, p=p) -> None:

@@ -50,7 +50,7 @@ def test_a_read_only_mapping(ks: fjeld.Keyspace, p: fjeld.Partition) -> None:
             assert cursor.key == b"ba"
         assert view.name == "p"
         assert snap.partition("p") is view
-        assert view == view  # noqa: PLR0124
+        assert view == view
         assert view != dict(view)
         with pytest.raises(KeyError):
             view[b"c"]
@@ -121,8 +121,12 @@ def test_clear_is_not_seen(ks: fjeld.Keyspace, p: fjeld.Partition) -> None:
     assert dict(p) == {}
 
 
-def test_a_clear_that_is_under_way_is_seen_whole_or_not_at_all(ks: fjeld.Keyspace, p: fjeld.Partition) -> None:
-    """A snapshot that is opened while the clear is in the manifest and not yet installed goes on seeing everything."""
+def test_a_clear_that_is_under_way_is_seen_whole_or_not_at_all(
+    ks: fjeld.Keyspace, p: fjeld.Partition
+) -> None:
+    """A snapshot that is opened while the clear is in the manifest and not yet installed goes on seeing
+    everything.
+    """
     p[b"before"] = b"v"
     opened: list[fjeld.Snapshot] = []
 
@@ -222,7 +226,9 @@ def test_a_forgotten_snapshot_closes_itself(ks: fjeld.Keyspace, p: fjeld.Partiti
     assert ks.stats()["open_snapshots"] == 0
 
 
-def test_a_snapshot_that_dies_inside_a_lock_does_not_wait_for_it(ks: fjeld.Keyspace, p: fjeld.Partition) -> None:
+def test_a_snapshot_that_dies_inside_a_lock_does_not_wait_for_it(
+    ks: fjeld.Keyspace, p: fjeld.Partition
+) -> None:
     """Finalizers run anywhere: also while this thread asks which snapshots are open."""
     p[b"k"] = b"v"
     held = [ks.snapshot()]

@@ -34,7 +34,8 @@ class Cut:
         self._unfinished = {sealed.writer.number: sealed for sealed in unfinished}
 
     def finish(self, rotation: JournalRotation) -> Version:
-        """The version, its journals in their last form (synced, truncated), which they are brought into, oldest first.
+        """The version, its journals in their last form (synced, truncated), which they are brought into,
+        oldest first.
 
         Lets go of the GIL; nobody waits for it. PoisonedError where a sync fails.
         """

@@ -1,6 +1,8 @@
-"""The engine of one open keyspace: what its public objects share, and what the kernel asks of the control plane.
+"""The engine of one open keyspace: what its public objects share, and what the kernel asks of the control
+plane.
 
-States: open -> poisoned (a sync failed, or memory ran out in the middle of a write: reads go on, writes are refused)
+States: open -> poisoned (a sync failed, or memory ran out in the middle of a write: reads go on, writes are
+refused)
 -> closed. A forked child's copy is closed at once and never touches the files.
 """
 
@@ -294,7 +296,8 @@ class Engine:
 
     @shielded
     def cut(self, make: MakeSnapshot[S] | None = None) -> Cut:
-        """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for microseconds.
+        """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for
+        microseconds.
 
         make: makes a snapshot of the same moment too, as open_snapshot does.
         """
@@ -305,7 +308,8 @@ class Engine:
         def take() -> None:
             with self.store.install_lock:
                 version = self.store.version
-                # The tuples of live tables that the views have: the cost does not grow with the number of tables.
+                # The tuples of live tables that the views have: the cost does not grow with the number of
+                # tables.
                 held: list[object] = [live.core.current_view().levels for live in self.partitions.values()]
                 held += self.store.live_journals()
                 seqno = self.commit.last_seqno
@@ -473,7 +477,9 @@ class Engine:
         self.store.reaper.reap()
 
     def abandon_after_fork(self) -> None:
-        """In a child of fork: everything belongs to the parent. Takes no lock: its holder is not in this process."""
+        """In a child of fork: everything belongs to the parent. Takes no lock: its holder is not in this
+        process.
+        """
         if self.closed or self._pid == os.getpid():
             return
         self._shut("the keyspace belongs to the parent process: open one of your own after the fork")

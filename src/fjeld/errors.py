@@ -47,7 +47,9 @@ class LockedError(FjeldError):
 
 
 class PoisonedError(FjeldError):
-    """An earlier sync failed, so it is not known what is on disk: writes are refused. Reads go on; reopening recovers."""
+    """An earlier sync failed, so it is not known what is on disk: writes are refused. Reads go on; reopening
+    recovers.
+    """
 
 
 class ClosedError(FjeldError):

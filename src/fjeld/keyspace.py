@@ -73,9 +73,11 @@ class Keyspace:
     def partition(
         self, name: str, *, options: PartitionOptions | None = None, create: bool = True
     ) -> Partition:
-        """Open the partition of this name, or create it with these options (which are kept with it from then on).
+        """Open the partition of this name, or create it with these options (which are kept with it from then
+        on).
 
-        The options of one that exists stay as they are. With create=False, one that does not exist is a KeyError.
+        The options of one that exists stay as they are. With create=False, one that does not exist is a
+        KeyError.
         """
         _require_name(name)
         check_partition_name(name)
@@ -92,7 +94,9 @@ class Keyspace:
         return self._engine.names()
 
     def drop_partition(self, name: str) -> None:
-        """Remove a partition with all that is in it; KeyError where there is none. Its objects raise ClosedError then."""
+        """Remove a partition with all that is in it; KeyError where there is none. Its objects raise
+        ClosedError then.
+        """
         _require_name(name)
         self._engine.drop_partition(name)
 
@@ -110,7 +114,8 @@ class Keyspace:
         return self._engine.open_snapshot(Snapshot)
 
     def persist(self, mode: PersistMode = PersistMode.SYNC_ALL) -> None:
-        """All writes so far are as durable as `mode` promises when this returns. Threads that call it together share a sync.
+        """All writes so far are as durable as `mode` promises when this returns. Threads that call it
+        together share a sync.
 
         PoisonedError where the sync fails: then writes are refused until the keyspace is opened again.
         """
@@ -119,9 +124,11 @@ class Keyspace:
         self._engine.persist(mode)
 
     def digest(self, *, snapshot: Snapshot | None = None) -> str:
-        """A checksum of the logical content (names of partitions, keys, values), in hex; of now or as of a snapshot.
+        """A checksum of the logical content (names of partitions, keys, values), in hex; of now or as of a
+        snapshot.
 
-        It does not depend on how the content lies in files: equal content has an equal digest, in a checkpoint too.
+        It does not depend on how the content lies in files: equal content has an equal digest, in a
+        checkpoint too.
         """
         if snapshot is not None:
             if not isinstance(snapshot, Snapshot):
@@ -145,15 +152,19 @@ class Keyspace:
         cancel: threading.Event | None = None,
         with_snapshot: bool = False,
     ) -> CheckpointInfo:
-        """Take a checkpoint: a consistent copy of the whole keyspace at one moment, by hard links, while everything goes on.
+        """Take a checkpoint: a consistent copy of the whole keyspace at one moment, by hard links, while
+        everything goes on.
 
-        target: a folder that does not exist yet, outside of the keyspace; its parent must exist. It appears whole or not at all.
+        target: a folder that does not exist yet, outside of the keyspace; its parent must exist. It appears
+        whole or not at all.
         flush: write memtables to tables first, so that opening the checkpoint has nothing to replay.
-        link: "auto" links each file, or else clones or copies it (another device, no links left); "never" copies.
+        link: "auto" links each file, or else clones or copies it (another device, no links left); "never"
+        copies.
         metadata: a JSON object of the caller's, kept in the checkpoint.
         progress: called as progress(done_files, total_files, done_bytes, total_bytes).
         cancel: set it and the call raises CancelledError and leaves nothing behind.
-        with_snapshot: info.snapshot is a Snapshot of this keyspace at exactly the checkpoint's seqno; close it.
+        with_snapshot: info.snapshot is a Snapshot of this keyspace at exactly the checkpoint's seqno; close
+        it.
 
         Every failure leaves the keyspace untouched and no target. Any number of backups may run at once.
         """
@@ -169,7 +180,9 @@ class Keyspace:
         )
 
     def pin(self) -> Pin:
-        """The set of immutable files that make up this moment, kept alive until released: for tools of one's own."""
+        """The set of immutable files that make up this moment, kept alive until released: for tools of one's
+        own.
+        """
         return Pin(self._engine)
 
     # ---- maintenance ----
@@ -187,7 +200,9 @@ class Keyspace:
         return {"path": self._engine.path, "id": self.id, **self._engine.stats()}
 
     def close(self) -> None:
-        """Flush, stop background work, let go of the folder. Closing twice is fine; all other use is a ClosedError then."""
+        """Flush, stop background work, let go of the folder. Closing twice is fine; all other use is a
+        ClosedError then.
+        """
         self._engine.close()
 
     def __enter__(self) -> Keyspace:
@@ -216,7 +231,7 @@ def _digest(snapshot: Snapshot) -> str:
     return total.hexdigest()
 
 
-def open(  # noqa: A001: the name that users expect of a store
+def open(  # noqa: A001 - the name that users expect of a store
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     options: KeyspaceOptions | None = None,
@@ -225,16 +240,16 @@ def open(  # noqa: A001: the name that users expect of a store
 ) -> Keyspace:
     """Open the keyspace in the folder `path`, or make one there.
 
-    LockedError: it is open already, here or in another process. NotAKeyspaceError: there is none (and create is False), or the
-    folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it. CorruptionError: a file is damaged.
+    LockedError: it is open already, here or in another process. NotAKeyspaceError: there is none (and create
+    is False), or the
+    folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it. CorruptionError: a file is
+    damaged.
     FileExistsError: it exists, and error_if_exists.
     """
     if options is not None and not isinstance(options, KeyspaceOptions):
         raise TypeError(f"options must be KeyspaceOptions, not {type(options).__name__}")
     folder = os.path.abspath(os.fsdecode(path))
-    engine = open_engine(
-        folder, options or KeyspaceOptions(), create=create, error_if_exists=error_if_exists
-    )
+    engine = open_engine(folder, options or KeyspaceOptions(), create=create, error_if_exists=error_if_exists)
     _engines.add(engine)
     return Keyspace(engine)
 

@@ -1,7 +1,9 @@
 """Opening a keyspace: make the folder, or recover what is in it.
 
-Recovery reads CURRENT, the manifest, and the journals newer than what was flushed, into memtables; then a new manifest and a
-new journal are started. Old files are never appended to, cut or repaired (law 1): of a journal with a torn tail the
+Recovery reads CURRENT, the manifest, and the journals newer than what was flushed, into memtables; then a new
+manifest and a
+new journal are started. Old files are never appended to, cut or repaired (law 1): of a journal with a torn
+tail the
 manifest records where it ends.
 """
 
@@ -84,7 +86,8 @@ def _require_empty(path: str) -> None:
         folder = os.path.join(path, directory)
         if os.path.isdir(folder) and os.listdir(folder):
             raise CorruptionError(
-                f"the marker is missing, but there are {directory}: restore it, or the keyspace, from a backup",
+                f"the marker is missing, but there are {directory}: "
+                "restore it, or the keyspace, from a backup",
                 path=os.path.join(path, names.MARKER_NAME),
             )
 
@@ -159,7 +162,8 @@ def _read_version(manifest_path: str) -> Version:
         return read_manifest(manifest_path)[0]
     except FileNotFoundError:
         raise CorruptionError(
-            f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup", path=manifest_path
+            f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup",
+            path=manifest_path,
         ) from None
 
 
@@ -167,8 +171,8 @@ def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:
     try:
         return plan_recovery(version, _listing(path), manifest=manifest)
     except CorruptionError as error:
-        assert error.path is not None
-        raise CorruptionError(error.what, path=os.path.join(path, error.path), offset=error.offset) from error
+        place = os.path.join(path, error.path or "")
+        raise CorruptionError(error.what, path=place, offset=error.offset) from error
 
 
 def _listing(path: str) -> Listing:
@@ -245,7 +249,8 @@ def _require_beginning(version: Version, reader: JournalReader) -> None:
     """The journals must go on from what the version has seen."""
     if reader.first_seqno > version.seqno + 1:
         raise CorruptionError(
-            f"the oldest journal begins with seqno {reader.first_seqno}, the manifest ends with {version.seqno}: "
+            f"the oldest journal begins with seqno {reader.first_seqno}, "
+            f"the manifest ends with {version.seqno}: "
             "a journal is missing; restore it, or the keyspace, from a backup",
             path=reader.path,
         )
@@ -289,7 +294,9 @@ def _require_unpersisted(
 def _meta_of(
     store: VersionStore, replay: JournalReplay, reader: JournalReader, last_seqno: int
 ) -> JournalMeta:
-    """What the new manifest says of a replayed journal. Its bytes are brought to disk first: from now on they count."""
+    """What the new manifest says of a replayed journal. Its bytes are brought to disk first: from now on they
+    count.
+    """
     if replay.meta is not None and replay.meta.finished:
         return replay.meta
     path = store.journal_path(replay.number)
@@ -319,9 +326,11 @@ def _unlisted(plan: RecoveryPlan, metas: list[JournalMeta]) -> list[str]:
 
 
 def _delete_useless(path: str, plan: RecoveryPlan, metas: list[JournalMeta]) -> None:
-    """Delete the journals that are not part of the new version, and that the old manifest does not list either.
+    """Delete the journals that are not part of the new version, and that the old manifest does not list
+    either.
 
-    Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on. Empty ones have no
+    Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on.
+    Empty ones have no
     seal: once later journals are finished, they would be taken for damaged.
     """
     kept = {meta.number for meta in metas}

@@ -11,7 +11,6 @@ from fjeld.kernel.tree import Tree
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.options import PartitionOptions
 
-
 __all__ = ["Partition", "ReaderItems", "ReaderKeys", "ReaderValues"]
 
 
@@ -57,9 +56,12 @@ class ReaderItems(ItemsView[bytes, bytes]):
 class Partition(Tree, MutableMapping[bytes, bytes]):
     """An ordered map of bytes to bytes, kept on disk. Any thread may use it.
 
-    Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`, `keys`, `values`,
-    `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`, `insert_many`, `clear`. Iterators are lazy and
-    see the state at their creation. Two partition objects are equal when they are the same object: contents are not compared.
+    Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`,
+    `keys`, `values`,
+    `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`, `insert_many`,
+    `clear`. Iterators are lazy and
+    see the state at their creation. Two partition objects are equal when they are the same object: contents
+    are not compared.
     """
 
     _engine: Engine
@@ -97,7 +99,9 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
         return not self.is_empty()
 
     def approximate_len(self) -> int:
-        """About how many entries it has, at once: overwritten and removed ones that were not compacted yet count too."""
+        """About how many entries it has, at once: overwritten and removed ones that were not compacted yet
+        count too.
+        """
         return self._engine.approximate_len(self._live)
 
     def keys(self) -> ReaderKeys:
@@ -141,5 +145,3 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
     def stats(self) -> dict[str, Any]:
         """Figures: tables and bytes by level, memtables, what failed."""
         return self._engine.partition_stats(self._live)
-
-

@@ -21,9 +21,11 @@ class PinnedFile:
 
 
 class Pin:
-    """The immutable files that hold everything up to `seqno`. A context manager; release it, else nothing is deleted.
+    """The immutable files that hold everything up to `seqno`. A context manager; release it, else nothing is
+    deleted.
 
-    Nobody waits for a pin: flushes and compactions go on, and delete what they replace when the pin is released.
+    Nobody waits for a pin: flushes and compactions go on, and delete what they replace when the pin is
+    released.
     """
 
     def __init__(self, engine: Engine) -> None:

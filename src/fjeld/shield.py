@@ -1,7 +1,9 @@
 """Work that no KeyboardInterrupt may cut in two.
 
-Python runs signal handlers in the main thread, between any two of its steps. So what changes shared state in several steps
-(switching a journal, installing a version) is done by another thread while the main one waits. An interrupt ends the
+Python runs signal handlers in the main thread, between any two of its steps. So what changes shared state in
+several steps
+(switching a journal, installing a version) is done by another thread while the main one waits. An interrupt
+ends the
 waiting; the work comes to its end, and whoever needs its locks waits for it.
 """
 
@@ -47,7 +49,9 @@ class _Errand(Generic[T]):
 
 
 def shielded(function: Callable[P, T]) -> Callable[P, T]:
-    """Make a function that, called by the main thread, runs to its end whatever signals arrive. Costs some 50 us there."""
+    """Make a function that, called by the main thread, runs to its end whatever signals arrive. Costs some 50
+    us there.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:

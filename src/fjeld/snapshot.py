@@ -19,7 +19,9 @@ __all__ = ["Snapshot", "SnapshotPartition"]
 
 
 class SnapshotPartition(Reader, Mapping[bytes, bytes]):
-    """One partition as of a snapshot: a read-only Mapping with a partition's reading methods. Any thread may use it."""
+    """One partition as of a snapshot: a read-only Mapping with a partition's reading methods. Any thread may
+    use it.
+    """
 
     name: str
     _snapshot: Snapshot
@@ -59,12 +61,15 @@ class SnapshotPartition(Reader, Mapping[bytes, bytes]):
 class Snapshot:
     """The keyspace as of `seqno`. A context manager; close it, else what it sees is never cleaned away.
 
-    Any thread may use it. After `close`, reads through it raise ClosedError. One that nobody holds any more closes itself;
+    Any thread may use it. After `close`, reads through it raise ClosedError. One that nobody holds any more
+    closes itself;
     its partitions and their iterators hold it.
     """
 
     def __init__(self, engine: Engine, seqno: int, partitions: dict[str, LivePartition]) -> None:
-        """For Engine.open_snapshot: the seqno is entered among its open ones. partitions: those there are, by name."""
+        """For Engine.open_snapshot: the seqno is entered among its open ones. partitions: those there are, by
+        name.
+        """
         self._engine = engine
         self._seqno = seqno
         self._partitions = partitions
@@ -79,7 +84,9 @@ class Snapshot:
         return self._seqno
 
     def partition(self, name: str) -> SnapshotPartition:
-        """The partition of this name as of the snapshot; KeyError where there was none. Once dropped, it is a ClosedError."""
+        """The partition of this name as of the snapshot; KeyError where there was none. Once dropped, it is a
+        ClosedError.
+        """
         if not isinstance(name, str):
             raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
         live = self._partitions.get(name)
@@ -143,5 +150,5 @@ class Snapshot:
         try:
             if not self._closed:
                 self.close()
-        except BaseException:  # noqa: BLE001, S110: a finalizer has nobody to raise to
+        except BaseException:
             pass

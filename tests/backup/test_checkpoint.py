@@ -130,7 +130,9 @@ def nested(depth: int) -> dict[str, Any]:
     ],
     ids=["list", "text", "bytes", "nan", "key", "depth"],
 )
-def test_metadata_that_json_cannot_hold(keyspace: fjeld.Keyspace, tmp_path: Path, metadata: Any, error) -> None:
+def test_metadata_that_json_cannot_hold(
+    keyspace: fjeld.Keyspace, tmp_path: Path, metadata: Any, error
+) -> None:
     with pytest.raises(error, match="metadata"):
         keyspace.backup_to(tmp_path / "checkpoint", metadata=metadata)
     assert os.listdir(tmp_path) == ["keyspace"]
@@ -444,7 +446,11 @@ def test_cancel(keyspace: fjeld.Keyspace, tmp_path: Path, when: str) -> None:
         cancel.set()
     with pytest.raises(CancelledError, match="nothing"):
         keyspace.backup_to(
-            tmp_path / "checkpoint", link="never", cancel=cancel, progress=lambda *_: cancel.set(), with_snapshot=True
+            tmp_path / "checkpoint",
+            link="never",
+            cancel=cancel,
+            progress=lambda *_: cancel.set(),
+            with_snapshot=True,
         )
     assert os.listdir(tmp_path) == ["keyspace"]
     assert keyspace.stats()["open_snapshots"] == 0
@@ -509,7 +515,9 @@ def quiet(path: Path) -> fjeld.Keyspace:
     return keyspace
 
 
-def test_staging_folders_of_killed_processes_are_nobodys_target(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+def test_staging_folders_of_killed_processes_are_nobodys_target(
+    keyspace: fjeld.Keyspace, tmp_path: Path
+) -> None:
     (tmp_path / ".checkpoint.0123456789ab.fjeld-staging").mkdir()
     keyspace.backup_to(tmp_path / "checkpoint")
     assert digest_at(tmp_path / "checkpoint") == keyspace.digest()

@@ -79,7 +79,9 @@ def test_the_log_is_synced_before_it_is_linked(keyspace: fjeld.Keyspace, tmp_pat
     assert sealed
     for journal in sealed:
         link = next(at for at, event in enumerate(trace) if event[:2] == ("link", journal))
-        wrote = [at for at, event in enumerate(trace) if event[:2] in (("write", journal), ("truncate", journal))]
+        wrote = [
+            at for at, event in enumerate(trace) if event[:2] in (("write", journal), ("truncate", journal))
+        ]
         synced = [at for at, event in enumerate(trace) if event[0].startswith("sync") and event[1] == journal]
         assert synced, trace
         assert max(wrote, default=-1) < max(synced) < link
@@ -119,9 +121,7 @@ def test_a_file_is_not_deleted_while_it_is_being_linked(keyspace: fjeld.Keyspace
         assert content_at(info.path) == content_of(snapshot)
 
 
-def test_the_manifest_rolls_over_during_a_backup(
-    keyspace: fjeld.Keyspace, tmp_path: Path
-) -> None:
+def test_the_manifest_rolls_over_during_a_backup(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
     """RocksDB 1169, 12882, yugabyte 1491."""
     set_sync_point("backup:finished", keyspace._engine.store.start_manifest)
     info = keyspace.backup_to(tmp_path / "copy", with_snapshot=True)
@@ -142,9 +142,7 @@ def test_the_copys_manifest_is_its_own(keyspace: fjeld.Keyspace, path: Path, tmp
 
 
 @pytest.mark.parametrize("errnum", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES])
-def test_a_link_that_fails_becomes_a_copy(
-    keyspace: fjeld.Keyspace, tmp_path: Path, errnum: int
-) -> None:
+def test_a_link_that_fails_becomes_a_copy(keyspace: fjeld.Keyspace, tmp_path: Path, errnum: int) -> None:
     """RocksDB 9627: a file system without links, too many links, another device or owner was fatal."""
     keyspace.flush()
     files.inject("link", 1, errnum, count=2)
@@ -198,9 +196,7 @@ def test_a_backup_does_not_wait_for_a_flush(keyspace: fjeld.Keyspace, tmp_path: 
     assert content_at(info.path) == content_of(keyspace)
 
 
-def test_contents_are_synced_before_the_target_has_its_name(
-    keyspace: fjeld.Keyspace, tmp_path: Path
-) -> None:
+def test_contents_are_synced_before_the_target_has_its_name(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
     """RocksDB, a fork of fjall: the folder was renamed before its contents were synced, its parent never."""
     files.start_trace()
     info = keyspace.backup_to(tmp_path / "copy")
@@ -252,7 +248,10 @@ def test_identities_are_never_used_twice(keyspace: fjeld.Keyspace, tmp_path: Pat
 def test_partition_options_are_kept(path: Path, tmp_path: Path) -> None:
     """svix/diom 73: the restored store behaved differently."""
     options = fjeld.PartitionOptions(
-        block_bytes=1024, filter_bits=14, compression=("none", "zstd"), compaction=fjeld.Leveled(level_ratio=7)
+        block_bytes=1024,
+        filter_bits=14,
+        compression=("none", "zstd"),
+        compaction=fjeld.Leveled(level_ratio=7),
     )
     with fjeld.open(path) as keyspace:
         keyspace.partition("special", options=options)

@@ -1,6 +1,7 @@
 """What a checkpoint does to files, operation by operation, compared with testdata/checkpoint.trace.
 
-FJELD_REWRITE=1 pytest tests/backup/test_trace.py writes the file anew: read the difference before committing it.
+FJELD_REWRITE=1 pytest tests/backup/test_trace.py writes the file anew: read the difference before committing
+it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ STAGING = re.compile(r"\.([^./]+)\.[0-9a-f]{12}\.fjeld-staging")
 
 
 class Scribe:
-    """Writes traces down. Paths are relative to `folder`; file numbers become letters, in the order of their appearance."""
+    """Writes traces down. Paths are relative to `folder`; file numbers become letters, in the order of their
+    appearance.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +37,9 @@ class Scribe:
         return "".join(f"{line}\n" for line in lines)
 
     def _shown(self, path: str) -> str:
-        relative = str(Path(path).relative_to(self._folder)) if Path(path).is_relative_to(self._folder) else path
+        relative = (
+            str(Path(path).relative_to(self._folder)) if Path(path).is_relative_to(self._folder) else path
+        )
         return NUMBERED.sub(self._letter, STAGING.sub(r"\1.staging", relative))
 
     def _letter(self, match: re.Match[str]) -> str:

@@ -4,8 +4,6 @@ A keyspace with a damaged file is opened and read from end to end. What that giv
 CorruptionError that names the file (or one that proves the damage); never a wrong value, a crash or silence.
 """
 
-# ruff: noqa: PT017 (an operation may fail here or get by: where it fails, the error is looked at)
-
 from __future__ import annotations
 
 import json

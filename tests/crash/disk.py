@@ -1,6 +1,7 @@
 """A disk that forgets: the trace of a run, replayed up to any point, and what a power cut there may leave.
 
-Written bytes survive from the next sync of their file on, names from the next sync of their folder on. Of what is
+Written bytes survive from the next sync of their file on, names from the next sync of their folder on. Of
+what is
 younger a power cut leaves all, nothing, or, page by page and name by name, whatever chance says.
 """
 
@@ -35,7 +36,9 @@ class File:
         self.now += bytes(size - len(self.now))
 
     def after_cut(self, chance: Chance) -> bytes:
-        """None: everything that is not safe is lost. (Then the size is too: the file ends with its last safe byte.)"""
+        """None: everything that is not safe is lost. (Then the size is too: the file ends with its last safe
+        byte.)
+        """
         if chance is None:
             return self.safe
         size = len(self.now) if chance.random() < 0.5 else len(self.safe)
@@ -109,7 +112,9 @@ class Disk:
             self._safe_names[target + folder[len(source) :]] = names
 
     def _names_in(self, folder: str) -> dict[str, File | None]:
-        return {Path(path).name: file for path, file in self._names.items() if str(Path(path).parent) == folder}
+        return {
+            Path(path).name: file for path, file in self._names.items() if str(Path(path).parent) == folder
+        }
 
     def _sync_dir(self, path: str) -> None:
         self._safe_names[path] = self._names_in(path)
@@ -120,7 +125,8 @@ class Disk:
 
     def _put(self, folder: str, target: Path, chance: Chance) -> None:
         now, safe = self._names_in(folder), self._safe_names.get(folder, {})
-        # What happened to the names of one folder is lost from some moment on: all of it is kept here, or none.
+        # What happened to the names of one folder is lost from some moment on: all of it is kept here, or
+        # none.
         chosen = now if chance is not None and chance.random() < 0.5 else safe
         for name, file in chosen.items():
             if file is None:

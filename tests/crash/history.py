@@ -1,6 +1,8 @@
-"""A history that can be checked at any length: what operation `number` writes, and what is there after the first n.
+"""A history that can be checked at any length: what operation `number` writes, and what is there after the
+first n.
 
-Each operation is one atomic batch over two partitions, and says its own number in both: a torn batch, a lost one and one
+Each operation is one atomic batch over two partitions, and says its own number in both: a torn batch, a lost
+one and one
 that came back all show.
 """
 
@@ -17,7 +19,10 @@ def operation(number: int) -> list[tuple[str, bytes, bytes | None]]:
     """(partition, key, value or None for a removal)"""
     chance = random.Random(number)
     key = b"%04d" % chance.randrange(KEYS)
-    writes: list[tuple[str, bytes, bytes | None]] = [("a", COUNTER, b"%d" % number), ("b", COUNTER, b"%d" % number)]
+    writes: list[tuple[str, bytes, bytes | None]] = [
+        ("a", COUNTER, b"%d" % number),
+        ("b", COUNTER, b"%d" % number),
+    ]
     if chance.random() < 0.3:
         writes += [("a", key, None), ("b", b"%s-%d" % (key, number % 7), None)]
     else:

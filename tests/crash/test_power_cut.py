@@ -1,4 +1,6 @@
-"""Power cuts: at many moments of a run, what is on disk is a prefix of the history that holds all that was persisted."""
+"""Power cuts: at many moments of a run, what is on disk is a prefix of the history that holds all that was
+persisted.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def run(root: Path, chance: random.Random) -> list[Event]:
     with traced() as trace:
         number = 0
         for _life in range(2):
-            with fjeld.open(root / "keyspace", options=small_options(mapped_journal=chance.random() < 0.7)) as keyspace:
+            with fjeld.open(
+                root / "keyspace", options=small_options(mapped_journal=chance.random() < 0.7)
+            ) as keyspace:
                 partitions = {name: keyspace.partition(name, options=SMALL_PARTITION) for name in ("a", "b")}
                 for _step in range(25):
                     for _ in range(chance.randrange(1, 40)):
@@ -84,7 +88,7 @@ def cut_at_many_moments(parent: Path, chance: random.Random, seed: int) -> None:
     root, folder = parent / "run", parent / "after"
     root.mkdir()
     trace = run(root, chance)
-    cuts = sorted(chance.sample(range(len(trace)), CUTS)) + [len(trace)]
+    cuts = [*sorted(chance.sample(range(len(trace)), CUTS)), len(trace)]
     disk, promised, taken, at = Disk(root), 0, set(), 0
     for cut in cuts:
         for event in trace[at:cut]:

@@ -1,4 +1,6 @@
-"""Real processes killed under load: nothing acknowledged is lost, batches are whole, every checkpoint that is there is good."""
+"""Real processes killed under load: nothing acknowledged is lost, batches are whole, every checkpoint that is
+there is good.
+"""
 
 from __future__ import annotations
 

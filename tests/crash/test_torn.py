@@ -71,7 +71,9 @@ def crashed(path: Path, tmp_path: Path) -> Path:
 
 
 def damaged_copies(crashed: Path, tmp_path: Path):
-    """The journal cut at every class of offsets (record boundaries, headers, entries), and what is behind garbled or zeroed."""
+    """The journal cut at every class of offsets (record boundaries, headers, entries), and what is behind
+    garbled or zeroed.
+    """
     journal = written(crashed)[0]
     starts, data = boundaries(journal), journal.read_bytes()
     for index in (0, 1, len(starts) // 2, len(starts) - 2):

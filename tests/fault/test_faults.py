@@ -4,8 +4,6 @@ Each scenario is run with its first operation failing, then its second, ...
 until it gets by without meeting the fault.
 """
 
-# ruff: noqa: PT017 (an operation may fail here or get by: where it fails, the error is looked at)
-
 from __future__ import annotations
 
 import errno

@@ -1,7 +1,5 @@
 """A full disk: OSError(ENOSPC), all stays readable, nothing acknowledged is lost, it goes on afterwards."""
 
-# ruff: noqa: PT017 (an operation may fail here or get by: where it fails, the error is looked at)
-
 from __future__ import annotations
 
 import errno

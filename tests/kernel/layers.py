@@ -103,7 +103,7 @@ def build(folder: Path, history: list[Operation], **shape: Any) -> Layers:
     commit = Commit(control)
     commit.start_at(len(history))
     cuts = sorted({0, *(min(cut, len(history)) for cut in shape["cuts"]), len(history)}, reverse=True)
-    parts = [versions_of(history, start, stop) for stop, start in zip(cuts, cuts[1:], strict=False)]
+    parts = [versions_of(history, start, stop) for stop, start in itertools.pairwise(cuts)]
 
     def table(number: int, entries: list[Version]) -> TableReader:
         name = folder / str(number)

@@ -78,7 +78,7 @@ def of_stripe(members: list[Version], *, beneath_is_nothing: bool) -> list[Versi
             members.pop(0)  # the two vanish together
         elif kind == WEAK and members and not kept:
             kept.append((key, seqno, TOMBSTONE, b""))  # it met no value: now it hides all there is
-        elif kind == WEAK and not members or not kept:
+        elif (kind == WEAK and not members) or not kept:
             kept.append((key, seqno, kind, value))
         if kept and kept[0][2] == TOMBSTONE:
             members = []
@@ -116,7 +116,9 @@ def test_against_the_reference(tmp_path_factory, history, shape, snapshots, drop
 
 @st.composite
 def lawful(draw: st.DrawFn) -> list[Operation]:
-    """A history in which some keys are only inserted once and removed weakly, in turns; the others are used at will."""
+    """A history in which some keys are only inserted once and removed weakly, in turns; the others are used
+    at will.
+    """
     history: list[Operation] = []
     alive: dict[bytes, bool] = {}
     for key, kind in draw(
@@ -132,7 +134,11 @@ def lawful(draw: st.DrawFn) -> list[Operation]:
 
 
 def reads_the_same(
-    folder: Path, history: list[Operation], parts: list[list[Version]], snapshots: list[int], steps: list[tuple]
+    folder: Path,
+    history: list[Operation],
+    parts: list[list[Version]],
+    snapshots: list[int],
+    steps: list[tuple],
 ) -> None:
     """Compact neighbouring parts again and again, a snapshot closing now and then; readers must not notice."""
     cache, pool = BlockCache(1 << 20), DescriptorPool(4)
@@ -176,7 +182,9 @@ def reads_the_same(
     st.lists(st.integers(0, 40), max_size=4),
     st.lists(st.tuples(st.integers(0, 10), st.integers(1, 4), st.booleans()), min_size=1, max_size=6),
 )
-@example([(b"w", VALUE, b"1"), (b"w", WEAK, b""), (b"w", VALUE, b"3"), (b"w", WEAK, b"")], [1], [], [(0, 1, False)])
+@example(
+    [(b"w", VALUE, b"1"), (b"w", WEAK, b""), (b"w", VALUE, b"3"), (b"w", WEAK, b"")], [1], [], [(0, 1, False)]
+)
 @example(  # the weak tombstone in the middle lies under a newer value; it still has a value of its own to remove
     [(b"w", VALUE, b"1"), (b"w", WEAK, b""), (b"w", VALUE, b"3"), (b"w", WEAK, b"")],
     [1, 3],
@@ -193,7 +201,10 @@ def reads_the_same(
 def test_readers_notice_nothing(tmp_path_factory, history, cuts, snapshots, steps) -> None:
     bounds = sorted({0, *(min(cut, len(history)) for cut in cuts), len(history)}, reverse=True)
     parts = [
-        sorted(((key, i + 1, kind, value) for i, (key, kind, value) in enumerate(history) if low <= i < high), key=order)
+        sorted(
+            ((key, i + 1, kind, value) for i, (key, kind, value) in enumerate(history) if low <= i < high),
+            key=order,
+        )
         for high, low in itertools.pairwise(bounds)
     ]
     reads_the_same(
@@ -204,7 +215,9 @@ def test_readers_notice_nothing(tmp_path_factory, history, cuts, snapshots, step
 # ---- cases ----
 
 
-def compact(tmp_path: Path, versions: list[tuple[int, int]], snapshots: list[int], drop: bool) -> list[tuple[int, int]]:
+def compact(
+    tmp_path: Path, versions: list[tuple[int, int]], snapshots: list[int], drop: bool
+) -> list[tuple[int, int]]:
     """(seqno, kind) of what is kept of one key."""
     memtable = MemtableOwner()
     for seqno, kind in sorted(versions):
@@ -243,7 +256,7 @@ def compact(tmp_path: Path, versions: list[tuple[int, int]], snapshots: list[int
 )
 def test_of_one_key(tmp_path: Path, versions, snapshots, drop, kept) -> None:
     assert compact(tmp_path, versions, snapshots, drop) == kept
-    assert [version for version in reference([(b"k", *v, b"") for v in versions], snapshots, drop)] == [
+    assert list(reference([(b"k", *v, b"") for v in versions], snapshots, drop)) == [
         (b"k", *v, b"") for v in kept
     ]
 

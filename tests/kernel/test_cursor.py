@@ -51,7 +51,18 @@ class Model:
 walks = st.lists(
     st.tuples(
         st.sampled_from(
-            ["seek", "seek_for_prev", "seek_first", "seek_last", "next", "next", "next", "prev", "prev", "prev"]
+            [
+                "seek",
+                "seek_for_prev",
+                "seek_first",
+                "seek_last",
+                "next",
+                "next",
+                "next",
+                "prev",
+                "prev",
+                "prev",
+            ]
         ),
         keys,
     ),

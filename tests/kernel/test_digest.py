@@ -17,7 +17,9 @@ from tests.kernel.layers import VALUE, build, histories, shapes, state_at
 
 def reference(state: dict[bytes, bytes]) -> str:
     return xxh128_hex(
-        b"".join(struct.pack("<II", len(key), len(value)) + key + value for key, value in sorted(state.items()))
+        b"".join(
+            struct.pack("<II", len(key), len(value)) + key + value for key, value in sorted(state.items())
+        )
     )
 
 

@@ -186,7 +186,7 @@ def test_any_bytes_behind_a_header(data: bytes, allow_torn: bool) -> None:
     try:
         found, reader = read(header() + data, allow_torn=allow_torn)
     except CorruptionError as error:
-        assert None not in (error.path, error.offset)  # noqa: PT017
+        assert None not in (error.path, error.offset)
     else:
         assert found == []
         assert reader.outcome in ("open", "torn")
@@ -200,7 +200,7 @@ def test_any_entries_under_a_right_checksum(body: bytes, count: int) -> None:
     try:
         [(_, _, found)] = records_of(data)
     except CorruptionError as error:
-        assert error.offset == 32  # noqa: PT017
+        assert error.offset == 32
     else:
         assert len(found) == count
 

@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from fjeld.kernel.memtable import MemtableOwner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fjeld.kernel.memtable import MemtableOwner
 
 # Few letters and shared beginnings: equal heads, prefixes of each other, empty keys.
 keys = st.one_of(

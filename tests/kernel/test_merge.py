@@ -79,7 +79,10 @@ def test_look_ups_agree_with_scans(tmp_path_factory, history, shape, seqno) -> N
 
 def test_an_old_value_in_another_block_outlives_the_move_to_its_key(tmp_path: Path) -> None:
     """In reverse the newest visible version of a key comes last; its predecessors' blocks are gone by then."""
-    history = [(b"k", VALUE, b"%04d" % i * 100) for i in range(40)] + [(b"j", VALUE, b"j"), (b"l", VALUE, b"l")]
+    history = [(b"k", VALUE, b"%04d" % i * 100) for i in range(40)] + [
+        (b"j", VALUE, b"j"),
+        (b"l", VALUE, b"l"),
+    ]
     layers = build(tmp_path, history, **{**ALL_KINDS, "cuts": [42], "memtables": 0, "runs": 1})
     for seqno in (1, 20, 40, 42):
         state = state_at(history, seqno)
@@ -109,7 +112,7 @@ def test_a_tombstone_hides_what_lies_beneath_in_every_layer(tmp_path: Path) -> N
     for layer in range(5):
         folder = tmp_path / str(layer)
         folder.mkdir()
-        history = [(b"a", VALUE, b"a")] + [(b"k", VALUE, b"old"), (b"k", TOMBSTONE, b"")]
+        history = [(b"a", VALUE, b"a"), (b"k", VALUE, b"old"), (b"k", TOMBSTONE, b"")]
         history[1:1] = [(b"x%d" % i, VALUE, b"") for i in range(layer)]
         layers = build(folder, history, **{**ALL_KINDS, "cuts": list(range(len(history)))})
         assert b"k" not in dict(layers.reader.scan_items())

@@ -21,9 +21,9 @@ from tests.kernel.writing import rows
 
 Record = list[tuple[int, int, bytes, bytes]]
 
-entries = st.tuples(st.just(VALUE), st.integers(1, 3), st.binary(max_size=6), st.binary(max_size=30)) | st.tuples(
-    st.sampled_from([TOMBSTONE, WEAK]), st.integers(1, 3), st.binary(max_size=6), st.just(b"")
-)
+entries = st.tuples(
+    st.just(VALUE), st.integers(1, 3), st.binary(max_size=6), st.binary(max_size=30)
+) | st.tuples(st.sampled_from([TOMBSTONE, WEAK]), st.integers(1, 3), st.binary(max_size=6), st.just(b""))
 
 
 def fresh_core(partition: int, memtable_bytes: int = 1 << 20) -> TreeCore:

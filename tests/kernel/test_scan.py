@@ -152,7 +152,9 @@ def test_two_threads_share_an_iterator_only_by_turns(tmp_path: Path) -> None:
     """Whoever comes while another is inside gets a ValueError; no entry is lost or given twice."""
     count = 4000
     layers: Layers = build(
-        tmp_path, numbered(count), **{**FLAT, "cuts": [count], "memtables": 0, "table_entries": 500, "cache_bytes": 0}
+        tmp_path,
+        numbered(count),
+        **{**FLAT, "cuts": [count], "memtables": 0, "table_entries": 500, "cache_bytes": 0},
     )
     scan = layers.reader.scan_keys()
     seen: list[bytes] = []
@@ -205,4 +207,6 @@ def test_bounds_may_be_any_bytes_like(tmp_path: Path) -> None:
     start[:] = b"zzzzzzzz"
     assert [key for key, _ in scan] == [b"key00003", b"key00004", b"key00005"]
     assert reader.get(bytearray(b"key00007")) == b"value7"
-    assert [key for key, _ in reader.prefix(memoryview(b"key0001"))] == [b"key%05d" % i for i in range(10, 20)]
+    assert [key for key, _ in reader.prefix(memoryview(b"key0001"))] == [
+        b"key%05d" % i for i in range(10, 20)
+    ]

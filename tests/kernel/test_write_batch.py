@@ -1,4 +1,6 @@
-"""Single writes and batches: one record, one run of seqnos, all or nothing, and what the control plane is asked for."""
+"""Single writes and batches: one record, one run of seqnos, all or nothing, and what the control plane is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ def control(tmp_path: Path) -> Control:
 
 
 entries = st.tuples(
-    st.integers(0, 1), st.sampled_from([TOMBSTONE, VALUE, WEAK]), st.binary(max_size=20), st.binary(max_size=200)
+    st.integers(0, 1),
+    st.sampled_from([TOMBSTONE, VALUE, WEAK]),
+    st.binary(max_size=20),
+    st.binary(max_size=200),
 )
 
 
@@ -46,7 +51,9 @@ def test_journal_and_memtables_hold_what_was_written(tmp_path_factory, batches, 
                 batch.remove_weak(trees[which], key)
         assert len(batch) == len(drawn)
         batch.write_now()
-        written = [(kind, which + 1, key, value if kind == VALUE else b"") for which, kind, key, value in drawn]
+        written = [
+            (kind, which + 1, key, value if kind == VALUE else b"") for which, kind, key, value in drawn
+        ]
         if written:
             records.append((seqno + 1, written))
         for kind, partition, key, value in written:

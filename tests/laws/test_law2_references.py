@@ -88,7 +88,10 @@ def test_a_running_backup_keeps_its_files_and_nobody_waits(path: Path, tmp_path:
     with prepared(path) as keyspace:
         fill(keyspace.partition("a"), 100, start=5000)
         expected = content_of(keyspace)
-        tables, journals = tables_of(path), [file for file in journals_of(path) if any(file.read_bytes()[32:40])]
+        tables, journals = (
+            tables_of(path),
+            [file for file in journals_of(path) if any(file.read_bytes()[32:40])],
+        )
         gate = Gate("backup:cut")
         backup = Task(lambda: keyspace.backup_to(tmp_path / "checkpoint"))
         gate.wait()

@@ -33,7 +33,9 @@ def unpublished(trace: list[Event]) -> list[str]:
         elif name == "rename":
             target = rest[0]
             inside = path + "/"
-            found += [f"{file}: renamed unsynced" for file in dirty if file == path or file.startswith(inside)]
+            found += [
+                f"{file}: renamed unsynced" for file in dirty if file == path or file.startswith(inside)
+            ]
             found += [
                 f"{folder}: renamed with unsynced names"
                 for folder in unnamed

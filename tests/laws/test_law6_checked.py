@@ -19,7 +19,9 @@ FLIPS = 60
 def whole(tmp_path_factory) -> Path:
     """A keyspace with tables, a finished journal and an active one, as a killed process leaves it."""
     folder = tmp_path_factory.mktemp("whole")
-    with opened(folder / "keyspace", memtable_bytes=1 << 20, journal_bytes=1 << 16, journals_max_bytes=1 << 20) as keyspace:
+    with opened(
+        folder / "keyspace", memtable_bytes=1 << 20, journal_bytes=1 << 16, journals_max_bytes=1 << 20
+    ) as keyspace:
         partition = keyspace.partition("a")
         fill(partition, 300)
         keyspace.compact()
@@ -34,7 +36,9 @@ def whole(tmp_path_factory) -> Path:
 
 KINDS = {
     "table": lambda path: tables_of(path)[0],
-    "finished journal": lambda path: next(file for file in journals_of(path) if file.stat().st_mode & 0o777 == 0o444),
+    "finished journal": lambda path: next(
+        file for file in journals_of(path) if file.stat().st_mode & 0o777 == 0o444
+    ),
     "manifest": manifest_of,
     "CURRENT": lambda path: path / "CURRENT",
     "marker": lambda path: path / "FJELD",

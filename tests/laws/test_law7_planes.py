@@ -1,4 +1,6 @@
-"""Law 7: the control plane decides, the kernel moves bytes, without the GIL wherever it may block or take long."""
+"""Law 7: the control plane decides, the kernel moves bytes, without the GIL wherever it may block or take
+long.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,17 @@ from fjeld.kernel.view import View
 from tests.support import fill, settle
 
 KERNEL = Path(fjeld.__file__).parent / "kernel"
-POLICY = ("manifest", "journal", "maintenance", "engine", "keyspace", "backup", "partition", "snapshot", "options")
+POLICY = (
+    "manifest",
+    "journal",
+    "maintenance",
+    "engine",
+    "keyspace",
+    "backup",
+    "partition",
+    "snapshot",
+    "options",
+)
 
 
 def test_the_kernel_imports_no_policy() -> None:
@@ -32,7 +44,9 @@ def test_the_kernel_imports_no_policy() -> None:
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             for name in names:
-                assert not name.startswith(tuple(f"fjeld.{policy}" for policy in POLICY)), f"{source.name}: {name}"
+                assert not name.startswith(tuple(f"fjeld.{policy}" for policy in POLICY)), (
+                    f"{source.name}: {name}"
+                )
 
 
 def test_strategies_are_pure() -> None:
@@ -43,11 +57,15 @@ def test_strategies_are_pure() -> None:
             if isinstance(node, ast.ImportFrom):
                 assert not str(node.module).startswith("fjeld.kernel"), source.name
             if isinstance(node, ast.Import):
-                assert not {alias.name for alias in node.names} & {"os", "time", "threading", "random"}, source.name
+                assert not {alias.name for alias in node.names} & {"os", "time", "threading", "random"}, (
+                    source.name
+                )
 
 
 class Ticker:
-    """A Python thread that counts. Threads are never made to hand the GIL over here: it counts while others let go of it."""
+    """A Python thread that counts. Threads are never made to hand the GIL over here: it counts while others
+    let go of it.
+    """
 
     def __init__(self) -> None:
         self.ticks = 0
@@ -106,7 +124,13 @@ def test_what_holds_the_gil_shows(ticker: Ticker) -> None:
 def merge(keyspace: fjeld.Keyspace, tmp_path: Path, inputs: View) -> Callable[[], object]:
     compaction = Compaction(inputs, [], True)
     writer = TableWriter(
-        str(tmp_path / "1.sst"), keyspace_id=keyspace.id, number=1, block_bytes=4096, filter_bits=10, codec=1, level=3
+        str(tmp_path / "1.sst"),
+        keyspace_id=keyspace.id,
+        number=1,
+        block_bytes=4096,
+        filter_bits=10,
+        codec=1,
+        level=3,
     )
     return lambda: compaction.run(writer, 1 << 40)
 

@@ -1,5 +1,3 @@
-# ruff: noqa: PT017 (an operation may fail here or get by: where it fails, the error is looked at)
-
 from __future__ import annotations
 
 import errno

@@ -1,6 +1,7 @@
 """Any sequence of operations on a keyspace against a few dicts.
 
-The model of a partition is a dict; a snapshot, an iterator and a checkpoint are copies of it. Memtables, blocks, tables and
+The model of a partition is a dict; a snapshot, an iterator and a checkpoint are copies of it. Memtables,
+blocks, tables and
 levels are tiny, so that flushes and compactions go on all the time. FJELD_LONG=1 runs it for many minutes.
 """
 
@@ -26,12 +27,31 @@ from tests.small import SMALL_PARTITION, small_options
 LONG = os.environ.get("FJELD_LONG") == "1"
 
 NAMES = ["a", "b", "c"]
-OPTIONS = {"a": SMALL_PARTITION, "b": fjeld.PartitionOptions(compression=("none",), block_bytes=256), "c": None}
+OPTIONS = {
+    "a": SMALL_PARTITION,
+    "b": fjeld.PartitionOptions(compression=("none",), block_bytes=256),
+    "c": None,
+}
 DEFAULT = fjeld.PartitionOptions()
 
 # Few keys, many versions of each; keys that are prefixes of others, and extremes.
 keys = st.sampled_from(
-    [b"", b"\x00", b"a", b"a\x00", b"aa", b"ab", b"b", b"ba", b"key", b"key/1", b"key/2", b"z", b"\xff", b"\xff\xff"]
+    [
+        b"",
+        b"\x00",
+        b"a",
+        b"a\x00",
+        b"aa",
+        b"ab",
+        b"b",
+        b"ba",
+        b"key",
+        b"key/1",
+        b"key/2",
+        b"z",
+        b"\xff",
+        b"\xff\xff",
+    ]
 ) | st.integers(0, 299).map(lambda i: b"bulk/%04d" % i)
 values = st.sampled_from([b"", b"v", b"w" * 100, b"large" * 2000]) | st.binary(max_size=40)
 names = st.sampled_from(NAMES)
@@ -177,7 +197,13 @@ class KeyspaceMachine(RuleBasedStateMachine):
                 self.contents[name].insert(key, value)
             self.seqno += 1
 
-    @rule(name=names, start=st.integers(0, 250), count=st.integers(10, 150), value=values, descending=st.booleans())
+    @rule(
+        name=names,
+        start=st.integers(0, 250),
+        count=st.integers(10, 150),
+        value=values,
+        descending=st.booleans(),
+    )
     def bulk(self, name: str, start: int, count: int, value: bytes, descending: bool) -> None:
         if name in self.contents:
             chosen = [(b"bulk/%04d" % i, value[:200]) for i in range(start, start + count)]
@@ -229,10 +255,21 @@ class KeyspaceMachine(RuleBasedStateMachine):
             assert reader.size_of(key) == (len(state[key]) if key in state else None)
 
     @rule(
-        name=names, start=bounds, stop=bounds, with_start=st.booleans(), with_stop=st.booleans(), reverse=st.booleans()
+        name=names,
+        start=bounds,
+        stop=bounds,
+        with_start=st.booleans(),
+        with_stop=st.booleans(),
+        reverse=st.booleans(),
     )
     def range(
-        self, name: str, start: bytes | None, stop: bytes | None, with_start: bool, with_stop: bool, reverse: bool
+        self,
+        name: str,
+        start: bytes | None,
+        stop: bytes | None,
+        with_start: bool,
+        with_stop: bool,
+        reverse: bool,
     ) -> None:
         if name in self.contents:
             found = self.objects[name].range(
@@ -271,7 +308,9 @@ class KeyspaceMachine(RuleBasedStateMachine):
         name=names,
         start=bounds,
         stop=bounds,
-        walk=st.lists(st.tuples(st.sampled_from(["seek", "seek_for_prev", "next", "prev"]), keys), max_size=20),
+        walk=st.lists(
+            st.tuples(st.sampled_from(["seek", "seek_for_prev", "next", "prev"]), keys), max_size=20
+        ),
     )
     def cursor(self, name: str, start: bytes | None, stop: bytes | None, walk: list) -> None:
         if name not in self.contents:
@@ -343,7 +382,9 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def open_iterator(self, name: str, reverse: bool, of_snapshot: bool) -> None:
         if name in self.contents:
             if of_snapshot:
-                iterator = self.ks.snapshot().partition(name).range(reverse=reverse)  # keeps the snapshot open
+                iterator = (
+                    self.ks.snapshot().partition(name).range(reverse=reverse)
+                )  # keeps the snapshot open
             else:
                 iterator = self.objects[name].range(reverse=reverse)
             rest = in_order(self.contents[name].state, reverse=reverse)

@@ -76,7 +76,9 @@ def take_checkpoint(
     cancel: threading.Event | None,
     snapshot: Callable[..., Any] | None,
 ) -> CheckpointInfo:
-    """See Keyspace.backup_to. snapshot: makes the info's snapshot; the source calls it in the moment of the cut."""
+    """See Keyspace.backup_to. snapshot: makes the info's snapshot; the source calls it in the moment of the
+    cut.
+    """
     started = time.perf_counter()
     source.check_open()
     path = _check_target(source.path, os.fsdecode(target))
@@ -131,7 +133,9 @@ def take_checkpoint(
 
 
 def _check_target(source: str, target: str) -> str:
-    """Step 1: the absolute path of the target, which does not exist, has a parent, and is outside of the source."""
+    """Step 1: the absolute path of the target, which does not exist, has a parent, and is outside of the
+    source.
+    """
     path = os.path.abspath(target)
     if os.path.lexists(path):
         raise FileExistsError(f"{path} exists already: a checkpoint never replaces anything")

@@ -54,7 +54,9 @@ class CheckpointInfo:
 
 
 def encode_document(version: Version, created_at: datetime, metadata: Mapping[str, Any] | None) -> bytes:
-    """checkpoint.json for a checkpoint that consists of `version`; its last member is the checksum of the others."""
+    """checkpoint.json for a checkpoint that consists of `version`; its last member is the checksum of the
+    others.
+    """
     assert version.parent is not None
     document: dict[str, Any] = {
         "format": FORMAT,

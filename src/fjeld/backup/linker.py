@@ -18,7 +18,9 @@ LINKS_AT_ONCE = 256
 
 
 class Linker:
-    """Moves the files of a version from one keyspace's folder to another, and counts what that took. One thread."""
+    """Moves the files of a version from one keyspace's folder to another, and counts what that took. One
+    thread.
+    """
 
     def __init__(self, source: str, target: str, meter: Meter, *, link: bool) -> None:
         self._source = source

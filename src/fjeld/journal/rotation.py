@@ -6,10 +6,12 @@
     finished   synced, cut to its length, read-only; size and checksum are in the manifest
     retired    everything in it is in tables; gone from the version, deleted when nobody holds it
 
-Group commit: whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it has usually synced
+Group commit: whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it
+has usually synced
 the waiter's records too.
 
-Thread safety: every method may be called from any thread. Lock order: switch lock, finish lock, sync lock, commit lock.
+Thread safety: every method may be called from any thread. Lock order: switch lock, finish lock, sync lock,
+commit lock.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ SLACK_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A journal that was sealed and is not finished. Its file is held: it may be retired before it is finished."""
+    """A journal that was sealed and is not finished. Its file is held: it may be retired before it is
+    finished.
+    """
 
     writer: JournalWriter
     file: LiveFile
@@ -58,7 +62,8 @@ class Moment:
     sealed: tuple[JournalMeta, ...]
 
     def floor(self, oldest_seqno: int | None) -> int:
-        """The number below which journals can go, if the oldest entry not yet in a table has this seqno (None: none).
+        """The number below which journals can go, if the oldest entry not yet in a table has this seqno
+        (None: none).
 
         Requires: that entry was looked for after the moment.
         """
@@ -71,7 +76,8 @@ class Moment:
 class JournalRotation:
     """Owns the journals that are written to or not yet finished.
 
-    poison(cause) is called when a sync of a journal fails: it is then not known what is on disk, and no later sync that
+    poison(cause) is called when a sync of a journal fails: it is then not known what is on disk, and no later
+    sync that
     succeeds would tell, because the system forgets what it could not write.
     """
 
@@ -145,7 +151,8 @@ class JournalRotation:
         return active is not None and active.position + record_bytes + SLACK_BYTES <= active.capacity_bytes
 
     def cut(self, then: Callable[[], None]) -> float:
-        """Seal what was written so far and call `then` at that very moment; how many seconds the commit lock was held.
+        """Seal what was written so far and call `then` at that very moment; how many seconds the commit lock
+        was held.
 
         `then` runs under the commit lock: be brief.
         """
@@ -186,7 +193,9 @@ class JournalRotation:
     # ---- syncing ----
 
     def persist(self, mode: PersistMode, seqno: int | None = None) -> None:
-        """Everything up to `seqno` (None: all so far) is on disk when this returns. PoisonedError: a sync failed."""
+        """Everything up to `seqno` (None: all so far) is on disk when this returns. PoisonedError: a sync
+        failed.
+        """
         if mode is PersistMode.BUFFER:
             return
         target = self._commit.last_seqno if seqno is None else seqno
@@ -216,7 +225,8 @@ class JournalRotation:
         """A sync of a journal has failed."""
         self._poison(error)
         return PoisonedError(
-            f"a sync failed ({error}): it is not known what is on disk; close and open the keyspace again to recover"
+            f"a sync failed ({error}): it is not known what is on disk; "
+            "close and open the keyspace again to recover"
         )
 
     # ---- finishing ----
@@ -278,7 +288,9 @@ class JournalRotation:
             return Moment(0 if active is None else int(active.number), self._store.version.journals)
 
     def retire_all(self) -> None:
-        """Everything is in tables: no journal is needed any more. Requires: writes are refused, memtables are empty."""
+        """Everything is in tables: no journal is needed any more. Requires: writes are refused, memtables are
+        empty.
+        """
         active = self._commit.active_journal
         if active is None:
             return

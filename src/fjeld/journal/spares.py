@@ -19,7 +19,8 @@ SPARES = 2
 class SpareJournals:
     """Empty journals, in the order of their numbers, in which they are used.
 
-    create(capacity_bytes) makes one with the next number. Thread safety: any thread may call any method; creating takes
+    create(capacity_bytes) makes one with the next number. Thread safety: any thread may call any method;
+    creating takes
     milliseconds and is done by one thread at a time; taking one that is ready waits for nobody.
     """
 
@@ -52,7 +53,8 @@ class SpareJournals:
                 return self._ready.popleft()
         with self._creating:
             if needed_bytes > self._capacity_bytes:
-                # Journals are used in the order of their numbers: the small ones cannot wait until after a larger one.
+                # Journals are used in the order of their numbers: the small ones cannot wait until after a
+                # larger one.
                 self._discard_all()
             elif self._ready:
                 return self._ready.popleft()

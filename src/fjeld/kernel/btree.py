@@ -7,17 +7,21 @@
             entries  e0 e1 e2 ...      -> {tag, value_bytes, key_bytes, key, value} in the arena
             next, prev
 
-Order: key ascending, then tag descending (the newest version first). Invariants (`MemtableOwner.check` in memtable.py):
+Order: key ascending, then tag descending (the newest version first). Invariants (`MemtableOwner.check` in
+memtable.py):
 
 1. Entries are never changed, moved or freed before the memtable is: a pointer to one is good for its life.
-2. heads[i] is the head of entries[i]'s key behind the memtable's common prefix. When a key arrives that does not
+2. heads[i] is the head of entries[i]'s key behind the memtable's common prefix. When a key arrives that does
+   not
    share that prefix, the prefix shrinks and all heads are made anew (rare: the prefix can only shrink).
 3. entries[0] of an inner node stands for minus infinity: it is never compared.
 4. Every node but the root holds at least one entry; a full node is split in half, or, at the right edge, kept
    full: keys that arrive in order fill their leaves.
 
-Thread safety: one inserter at a time (commit lock); readers take the spin lock for the length of one descent or
-step, and none at all once the memtable is sealed. B+-tree: Bayer, Unterauer, *Prefix B-Trees*, 1977; key heads:
+Thread safety: one inserter at a time (commit lock); readers take the spin lock for the length of one descent
+or
+step, and none at all once the memtable is sealed. B+-tree: Bayer, Unterauer, *Prefix B-Trees*, 1977; key
+heads:
 Graefe, Larson, *B-Tree Indexes and CPU Caches*, 2001.
 """
 
@@ -41,7 +45,8 @@ from cython.cimports.libc.string import memcmp, memcpy, memmove
 MAX_REHEADS = cython.declare(cython.int, 4)
 
 
-# ---- nodes and entries ---------------------------------------------------------------------------------------
+# ---- nodes and entries
+# ---------------------------------------------------------------------------------------
 
 
 @cython.cfunc
@@ -72,7 +77,9 @@ def entry_new(
     value_bytes: cython.size_t,
 ) -> cython.pointer[MemEntry]:
     size: cython.size_t = cython.sizeof(MemEntry) - 2 + key_bytes + value_bytes
-    entry: cython.pointer[MemEntry] = cython.cast(cython.pointer[MemEntry], arena_take(cython.address(m.arena), size))
+    entry: cython.pointer[MemEntry] = cython.cast(
+        cython.pointer[MemEntry], arena_take(cython.address(m.arena), size)
+    )
     if entry != cython.NULL:
         entry.tag = tag
         entry.key_bytes = cython.cast(uint32_t, key_bytes)
@@ -103,7 +110,9 @@ def entry_before(
 @cython.exceptval(check=False)
 @cython.inline
 def heads_below(heads: cython.pointer[uint64_t], count: uint32_t, head: uint64_t) -> uint32_t:
-    """How many of the ascending heads are less than `head`. Compiles to conditional moves: no branch to predict."""
+    """How many of the ascending heads are less than `head`. Compiles to conditional moves: no branch to
+    predict.
+    """
     base: cython.pointer[uint64_t] = heads
     half: uint32_t
     n: uint32_t = count
@@ -459,9 +468,7 @@ def memtable_get(
 @cython.nogil
 @cython.exceptval(check=False)
 def memtable_new() -> cython.pointer[Memtable]:
-    m: cython.pointer[Memtable] = cython.cast(
-        cython.pointer[Memtable], calloc(1, cython.sizeof(Memtable))
-    )
+    m: cython.pointer[Memtable] = cython.cast(cython.pointer[Memtable], calloc(1, cython.sizeof(Memtable)))
     if m == cython.NULL:
         return cython.NULL
     m.root = node_new(m, 0)

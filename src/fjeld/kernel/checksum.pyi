@@ -1,4 +1,5 @@
 import os
+
 from _typeshed import ReadableBuffer
 
 def xxh64(data: ReadableBuffer, seed: int = 0) -> int: ...

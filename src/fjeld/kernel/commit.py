@@ -1,11 +1,15 @@
 """The write side of a keyspace: the commit lock, the active journal and the counter of seqnos.
 
-A write, in the kernel, under the commit lock: a record in the mapped journal (its checksum last), the entries into
-their memtables, then the seqno is published to readers. Nothing in between runs Python code, so no signal or exception
-can come between journal and memtable. Whatever is rare (a full journal or memtable, a closed keyspace, pressure,
+A write, in the kernel, under the commit lock: a record in the mapped journal (its checksum last), the entries
+into
+their memtables, then the seqno is published to readers. Nothing in between runs Python code, so no signal or
+exception
+can come between journal and memtable. Whatever is rare (a full journal or memtable, a closed keyspace,
+pressure,
 durability) is the control plane's: it is called without the lock, and the write tries again.
 
-Thread safety: all methods may be called from any thread. A thread that has to wait for the lock lets go of the GIL first.
+Thread safety: all methods may be called from any thread. A thread that has to wait for the lock lets go of
+the GIL first.
 """
 
 import cython
@@ -85,14 +89,18 @@ class Commit:
         self.unlock()
 
     def __enter__(self):
-        """As acquire. In Python code always `with commit:`, so that no KeyboardInterrupt comes between lock and unlock."""
+        """As acquire. In Python code always `with commit:`, so that no KeyboardInterrupt comes between lock
+        and unlock.
+        """
         self.lock()
 
     def __exit__(self, kind, error, trace):
         self.unlock()
 
     def replace_journal(self, writer: JournalWriter | None):
-        """Seal the active journal and write to `writer` from here on; the sealed one, or None. Requires: commit lock."""
+        """Seal the active journal and write to `writer` from here on; the sealed one, or None. Requires:
+        commit lock.
+        """
         sealed: object = self.writer
         if sealed is not None:
             sealed.seal()

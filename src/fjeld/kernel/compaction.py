@@ -1,19 +1,30 @@
 """Flush and compaction: many sorted inputs become tables, in one loop that never needs the GIL.
 
-What is kept. The open snapshots cut the seqnos into stripes; of each key the newest version of every stripe is kept,
-the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone is not kept
+What is kept. The open snapshots cut the seqnos into stripes; of each key the newest version of every stripe
+is kept,
+the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone is not
+kept
 either, and a kept value gets seqno 0: nobody can tell the difference, and zeros are short.
 
-A weak tombstone waits for the next older version in its stripe: a value vanishes together with it, and what lies beneath is
-looked at as if they had never been; anything else turns it into a plain tombstone, and where there is nothing, it stays
-as it is. One that lies under a newer value of its stripe is unseen, but stays too until it meets its own value: else, once
+A weak tombstone waits for the next older version in its stripe: a value vanishes together with it, and what
+lies beneath is
+looked at as if they had never been; anything else turns it into a plain tombstone, and where there is
+nothing, it stays
+as it is. One that lies under a newer value of its stripe is unseen, but stays too until it meets its own
+value: else, once
 a later weak tombstone and that newer value have vanished, the old value would show again.
 
 Versions of one key are never split between two outputs.
 """
 
 import cython
-from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, KIND_VALUE, KIND_WEAK_TOMBSTONE, fj_atomic_load, fj_atomic_store
+from cython.cimports.fjeld.kernel.coding import (
+    KIND_TOMBSTONE,
+    KIND_VALUE,
+    KIND_WEAK_TOMBSTONE,
+    fj_atomic_load,
+    fj_atomic_store,
+)
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
     ST_OK,
@@ -34,7 +45,9 @@ from fjeld.errors import CancelledError
 
 CANCELLED = cython.declare(cython.int, 7)
 NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
-CHECK_EVERY = cython.declare(uint64_t, 4096)  # entries between two looks at the cancel flag: about a millisecond
+CHECK_EVERY = cython.declare(
+    uint64_t, 4096
+)  # entries between two looks at the cancel flag: about a millisecond
 
 
 @cython.cclass
@@ -76,9 +89,7 @@ class Compaction:
     @cython.inline
     def same_key(self) -> cython.bint:
         s: cython.pointer[Source] = self.merge.order[0]
-        return (
-            self.have_key and s.key_bytes == self.key_bytes and memcmp(s.key, self.key, s.key_bytes) == 0
-        )
+        return self.have_key and s.key_bytes == self.key_bytes and memcmp(s.key, self.key, s.key_bytes) == 0
 
     @cython.cfunc
     @cython.nogil
@@ -103,9 +114,7 @@ class Compaction:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def settle_weak(
-        self, w: cython.pointer[Writer], tag: uint64_t, f: cython.pointer[Failure]
-    ) -> cython.int:
+    def settle_weak(self, w: cython.pointer[Writer], tag: uint64_t, f: cython.pointer[Failure]) -> cython.int:
         """Write the weak tombstone that waited, with the tag it has or became."""
         self.pending_weak = False
         if self.drop_tombstones and self.stripe == 0:

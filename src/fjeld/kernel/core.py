@@ -52,7 +52,8 @@ def check_value(value: object) -> cython.int:
 class TreeCore:
     """Shared by the partition and by every snapshot and iterator of it.
 
-    Thread safety: `take_view` from any thread; `replace` by the control plane under its install lock, and also under
+    Thread safety: `take_view` from any thread; `replace` by the control plane under its install lock, and
+    also under
     the commit lock when the active memtable changes.
     """
 
@@ -91,7 +92,9 @@ class TreeCore:
         return self.take_view()
 
     def replace(self, view: View):
-        """Put a new view in place. Requires: the install lock; the commit lock too where memtables[0] changes."""
+        """Put a new view in place. Requires: the install lock; the commit lock too where memtables[0]
+        changes.
+        """
         before: object
         owner: MemtableOwner = view.memtables[0]
         fj_spin_lock(cython.address(self.view_lock))

@@ -1,6 +1,7 @@
 """The movable cursor over a range, as of its creation.
 
-It stands on an entry (`valid`), in front of the first or behind the last. `next` and `prev` go on from there; a
+It stands on an entry (`valid`), in front of the first or behind the last. `next` and `prev` go on from there;
+a
 change of direction seeks the neighbour of the current key anew.
 """
 
@@ -28,7 +29,9 @@ BEHIND = cython.declare(cython.int, 2)
 
 @cython.cclass
 class Cursor:
-    """A context manager; not for use by two threads at once. Each movement returns whether it stands on an entry."""
+    """A context manager; not for use by two threads at once. Each movement returns whether it stands on an
+    entry.
+    """
 
     def __cinit__(self, reader: Access, start: object, stop: object):
         self.owner = reader
@@ -184,9 +187,7 @@ class Cursor:
         self.enter()
         if not self.on_entry:
             raise ValueError("the cursor stands on no entry")
-        return PyBytes_FromStringAndSize(
-            cython.cast(cython.p_char, self.merge.value), self.merge.value_bytes
-        )
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.merge.value), self.merge.value_bytes)
 
     def close(self):
         """Let go of what it holds. Closing twice is fine."""

@@ -1,7 +1,9 @@
 """Whole-partition passes that need no GIL: the exact count, and the digest of the logical content.
 
-Digest of a partition: XXH3-128 over `key length (u32), value length (u32), key, value` of each visible entry in key
-order. It says nothing of how the entries lie in files, so a checkpoint, a compacted copy and an import of the same
+Digest of a partition: XXH3-128 over `key length (u32), value length (u32), key, value` of each visible entry
+in key
+order. It says nothing of how the entries lie in files, so a checkpoint, a compacted copy and an import of the
+same
 content have the same digest.
 """
 
@@ -26,7 +28,9 @@ from cython.cimports.libc.stdint import uint8_t, uint64_t
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def count_pass(m: cython.pointer[Merge], count: cython.pointer[uint64_t], f: cython.pointer[Failure]) -> cython.int:
+def count_pass(
+    m: cython.pointer[Merge], count: cython.pointer[uint64_t], f: cython.pointer[Failure]
+) -> cython.int:
     status: cython.int = merge_first(m, f)
     while status == ST_OK:
         status = merge_next(m, f)

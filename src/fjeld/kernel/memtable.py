@@ -1,6 +1,7 @@
 """The memtable: what a partition has not flushed yet, as a sorted map of versions. Its tree is in btree.py.
 
-A cursor remembers its entry (which never moves) and where it lay; if there were inserts since, it looks for the
+A cursor remembers its entry (which never moves) and where it lay; if there were inserts since, it looks for
+the
 place again. So a reader needs the lock for one step at a time, and none once the memtable is sealed.
 """
 
@@ -51,9 +52,7 @@ def mem_stand(c: cython.pointer[MemCursor], locked: cython.bint) -> cython.void:
 def mem_find_again(c: cython.pointer[MemCursor]) -> cython.void:
     e: cython.pointer[MemEntry] = c.entry
     if c.changes != c.memtable.changes:
-        c.leaf = tree_seek(
-            c.memtable, cython.address(e.data[0]), e.key_bytes, e.tag, cython.address(c.index)
-        )
+        c.leaf = tree_seek(c.memtable, cython.address(e.data[0]), e.key_bytes, e.tag, cython.address(c.index))
 
 
 @cython.cfunc
@@ -203,7 +202,9 @@ class MemtableOwner:
         return None if e == cython.NULL else entry_tuple(e)[1:]
 
     def scan(self, reverse: bool = False, start=None):
-        """For tests: all (key, seqno, kind, value), in order or reversed; `start`: from the first entry of that key on."""
+        """For tests: all (key, seqno, kind, value), in order or reversed; `start`: from the first entry of
+        that key on.
+        """
         c: MemCursor
         k: cbytes
         found: list = []

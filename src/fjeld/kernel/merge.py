@@ -1,13 +1,17 @@
 """The k-way merge: memtables and runs as one ordered stream of visible entries.
 
 The sources that stand on an entry are kept in an array in the order in which their entries come; the first is
-used and moves on, and is put back in its place by insertion. With the few sources that a tree has (memtables, level-0
-tables, one run a level) and runs of neighbours in one source, that is one comparison of two 8-byte heads for most entries.
+used and moves on, and is put back in its place by insertion. With the few sources that a tree has (memtables,
+level-0
+tables, one run a level) and runs of neighbours in one source, that is one comparison of two 8-byte heads for
+most entries.
 
-Order forward: key ascending, newest version first. In reverse: key descending, oldest version first, so that the
+Order forward: key ascending, newest version first. In reverse: key descending, oldest version first, so that
+the
 newest visible version is the last one seen of its key: it is held as a candidate until the key changes.
 
-A run whose next block is not in memory answers ST_COLD: the caller lets go of the GIL, calls `merge_load` and tries
+A run whose next block is not in memory answers ST_COLD: the caller lets go of the GIL, calls `merge_load` and
+tries
 again. Nothing here blocks otherwise. Not thread-safe: one user at a time.
 """
 
@@ -145,9 +149,7 @@ def source_read(s: cython.pointer[Source]) -> cython.int:
 def source_move(s: cython.pointer[Source], reverse: cython.bint, f: cython.pointer[Failure]) -> cython.int:
     status: cython.int
     if s.kind == SOURCE_RUN:
-        status = (
-            run_prev(cython.address(s.run), f) if reverse else run_next(cython.address(s.run), f)
-        )
+        status = run_prev(cython.address(s.run), f) if reverse else run_next(cython.address(s.run), f)
         if status != ST_OK:
             return status
     elif reverse:
@@ -190,9 +192,7 @@ def source_start(
 @cython.nogil
 @cython.exceptval(check=False)
 @cython.inline
-def comes_before(
-    a: cython.pointer[Source], b: cython.pointer[Source], reverse: cython.bint
-) -> cython.bint:
+def comes_before(a: cython.pointer[Source], b: cython.pointer[Source], reverse: cython.bint) -> cython.bint:
     c: cython.int
     if a.head != b.head:
         return (a.head > b.head) if reverse else (a.head < b.head)

@@ -112,7 +112,10 @@ class Reader(Access):
         view: View = self.take_view()
         if (
             view.find(
-                cython.cast(cbytes, PyBytes_AS_STRING(exact)), PyBytes_GET_SIZE(exact), tag, cython.address(found)
+                cython.cast(cbytes, PyBytes_AS_STRING(exact)),
+                PyBytes_GET_SIZE(exact),
+                tag,
+                cython.address(found),
             )
             == 0
         ):

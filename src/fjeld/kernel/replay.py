@@ -11,10 +11,14 @@ from cython.cimports.libc.stdint import uint64_t
 from fjeld.errors import CorruptionError
 
 
-def replay_journal(reader: JournalReader, cores: dict, flushed: dict, last_seqno: int, on_full: object) -> int:
-    """Put every entry newer than its partition's flushed seqno into the partition's memtable; the last seqno read.
+def replay_journal(
+    reader: JournalReader, cores: dict, flushed: dict, last_seqno: int, on_full: object
+) -> int:
+    """Put every entry newer than its partition's flushed seqno into the partition's memtable; the last seqno
+    read.
 
-    cores: TreeCore by partition id (entries of others were dropped: they are passed over); flushed: seqno by id;
+    cores: TreeCore by partition id (entries of others were dropped: they are passed over); flushed: seqno by
+    id;
     last_seqno: of the journal before (0: none); seqnos must go on from there without a gap.
     on_full(core) is called when a memtable has reached its size, to put a fresh one in its place.
     Not thread-safe: nobody else uses the keyspace yet.

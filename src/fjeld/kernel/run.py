@@ -48,6 +48,7 @@ from cython.cimports.libc.string import memcpy, memset
 AT_LAST_BLOCK = cython.declare(uint32_t, 0xFFFFFFFF)
 AT_TARGET_BLOCK = cython.declare(uint32_t, 0xFFFFFFFE)
 
+
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

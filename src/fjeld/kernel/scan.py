@@ -57,7 +57,9 @@ def position(m: cython.pointer[Merge], start: cython.int, key: bytes | None) -> 
 
 
 @cython.cfunc
-def advance_cold(m: cython.pointer[Merge], status: cython.int, failure: cython.pointer[Failure]) -> cython.int:
+def advance_cold(
+    m: cython.pointer[Merge], status: cython.int, failure: cython.pointer[Failure]
+) -> cython.int:
     while status == ST_COLD:
         with cython.nogil:
             status = merge_load(m, failure)
@@ -182,6 +184,4 @@ class Scan:
     @cython.cfunc
     @cython.inline
     def value(self) -> bytes:
-        return PyBytes_FromStringAndSize(
-            cython.cast(cython.p_char, self.merge.value), self.merge.value_bytes
-        )
+        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.merge.value), self.merge.value_bytes)

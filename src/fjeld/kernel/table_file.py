@@ -22,13 +22,13 @@ from cython.cimports.fjeld.kernel.files import file_pread, file_size
 from cython.cimports.fjeld.kernel.filter import FILTER_HEADER_BYTES, LINE_BYTES, MAX_PROBES
 from cython.cimports.fjeld.kernel.footer import FOOTER_BYTES, FOOTER_NEWER, FOOTER_SOUND, footer_decode
 from cython.cimports.fjeld.kernel.sparse_index import SparseIndex, index_decode, index_heads
+from cython.cimports.fjeld.kernel.table import pthread_mutex_lock, pthread_mutex_unlock
 from cython.cimports.fjeld.kernel.trailer import (
     BLOCK_FILTER,
     BLOCK_INDEX,
     BLOCK_PROPERTIES,
     trailer_open,
 )
-from cython.cimports.fjeld.kernel.table import pthread_mutex_lock, pthread_mutex_unlock
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy
@@ -106,7 +106,9 @@ def table_ensure(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython
         else:
             table_unopen(t)
         if status == ST_NEWER:
-            status = fail_corrupt(f, t.path, t.file_bytes, "the table is of a newer format: upgrade to read it")
+            status = fail_corrupt(
+                f, t.path, t.file_bytes, "the table is of a newer format: upgrade to read it"
+            )
     pthread_mutex_unlock(cython.address(t.opening))
     return status
 
@@ -268,7 +270,9 @@ def table_set_edges(
 @cython.nogil
 @cython.exceptval(check=False)
 def table_set_heads(t: cython.pointer[Table], f: cython.pointer[Failure]) -> cython.int:
-    """All last keys lie between the smallest and the largest key (checked here: they are in order), so they share what these two share."""
+    """All last keys lie between the smallest and the largest key (checked here: they are in order), so they
+    share what these two share.
+    """
     index: SparseIndex
     if fj_compare(t.keys, t.key_offsets[1], t.smallest, t.smallest_bytes) < 0:
         return fail_corrupt(f, t.path, t.footer.index_offset, "the index begins before the smallest key")

@@ -1,4 +1,6 @@
-"""One partition's kernel face: the reading methods of Reader, and the writing ones. `fjeld.Partition` inherits from it."""
+"""One partition's kernel face: the reading methods of Reader, and the writing ones. `fjeld.Partition`
+inherits from it.
+"""
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_CheckExact, PyBytes_GET_SIZE
@@ -10,7 +12,9 @@ from cython.cimports.fjeld.kernel.write_batch import WriteBatch, write_one
 
 @cython.cclass
 class Tree(Reader):
-    """Reads and writes of one partition. Safe to use from many threads; writes take their turn at the commit lock."""
+    """Reads and writes of one partition. Safe to use from many threads; writes take their turn at the commit
+    lock.
+    """
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -22,7 +26,9 @@ class Tree(Reader):
         return write_one(self.core, kind, key, value)
 
     def insert(self, key, value):
-        """Write key = value. When it returns, a killed process loses nothing; durability beyond that is by option."""
+        """Write key = value. When it returns, a killed process loses nothing; durability beyond that is by
+        option.
+        """
         if not PyBytes_CheckExact(value):
             value = coerce(value, "value")
         check_value(value)
@@ -33,9 +39,11 @@ class Tree(Reader):
         self.put(KIND_TOMBSTONE, key, None)
 
     def remove_weak(self, key):
-        """Remove a key that was inserted once since it was last removed, weakly too: cheaper to compact than `remove`.
+        """Remove a key that was inserted once since it was last removed, weakly too: cheaper to compact than
+        `remove`.
 
-        For a key that was overwritten, or removed with `remove` before, older values may show again: use `remove` there.
+        For a key that was overwritten, or removed with `remove` before, older values may show again: use
+        `remove` there.
         """
         self.put(KIND_WEAK_TOMBSTONE, key, None)
 

@@ -1,7 +1,9 @@
 """A view: what a reader of one partition sees, as one immutable value.
 
-The active memtable, the sealed ones, level 0 (newest first) and one run of disjoint tables a level. Flush and compaction
-put a new view in the partition's place; a reader that holds an old one goes on reading it, and keeps its memtables and
+The active memtable, the sealed ones, level 0 (newest first) and one run of disjoint tables a level. Flush and
+compaction
+put a new view in the partition's place; a reader that holds an old one goes on reading it, and keeps its
+memtables and
 files alive by holding it (law 2). Only the active memtable changes under a reader, and only by newer seqnos.
 """
 
@@ -55,9 +57,7 @@ def found_entry(found: cython.pointer[Found], e: cython.pointer[MemEntry]) -> cy
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def level_find(
-    level: cython.pointer[Level], key: cbytes, key_bytes: cython.size_t
-) -> cython.pointer[Table]:
+def level_find(level: cython.pointer[Level], key: cbytes, key_bytes: cython.size_t) -> cython.pointer[Table]:
     """The one table of a level that may hold the key, or NULL."""
     low: uint32_t = 0
     high: uint32_t = level.count

@@ -1,6 +1,7 @@
 """Atomic batches, and the commit of single entries: where writes meet the journal and the memtables.
 
-Under the commit lock, in this order: journal record, memtables, seqno published. See commit.py for the whole picture.
+Under the commit lock, in this order: journal record, memtables, seqno published. See commit.py for the whole
+picture.
 """
 
 import os
@@ -39,7 +40,9 @@ MAX_BATCH_BYTES = cython.declare(cython.size_t, 0xFFFF0000)  # a record's length
 @cython.cfunc
 def out_of_memory(commit: Commit) -> cython.int:
     """The record is in the journal, but not all of it in the memtables: only reopening makes them agree."""
-    error: object = MemoryError("no memory for the memtable: the keyspace refuses writes until it is reopened")
+    error: object = MemoryError(
+        "no memory for the memtable: the keyspace refuses writes until it is reopened"
+    )
     commit.control.poison(error)
     raise error
 

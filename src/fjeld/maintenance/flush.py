@@ -87,7 +87,8 @@ class Flusher:
     ) -> int:
         """The journal floor once these memtables, which reach to seqno `last`, are in tables.
 
-        What other partitions have from before `last` is brought to disk first: a power cut may take the newest writes, but never
+        What other partitions have from before `last` is brought to disk first: a power cut may take the
+        newest writes, but never
         older ones than it leaves, and of a batch all or nothing.
         """
         try:

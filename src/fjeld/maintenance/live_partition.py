@@ -18,7 +18,8 @@ __all__ = ["LivePartition"]
 class LivePartition:
     """Owns the core of a partition while its keyspace is open.
 
-    `flush_lock`: one flush at a time, so that memtables become tables in order. `busy` (table numbers), `compaction`:
+    `flush_lock`: one flush at a time, so that memtables become tables in order. `busy` (table numbers),
+    `compaction`:
     guarded by `compaction_lock`; one compaction of a partition at a time.
     """
 

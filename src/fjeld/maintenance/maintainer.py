@@ -81,7 +81,8 @@ class Maintainer:
         self.stall_seconds = 0.0
         """How long writers have waited in all."""
         self._workers = Workers("worker", options.workers, self._next_job, self._note_failure)
-        # Journals have a thread of their own: writers must not wait behind a long compaction for the next one.
+        # Journals have a thread of their own: writers must not wait behind a long compaction for the next
+        # one.
         self._journal_worker = Workers("journals", 1, self._next_journal_job, self._note_failure)
 
     def start(self) -> None:
@@ -274,7 +275,8 @@ class Maintainer:
     def relieve(self) -> None:
         """Called by a writer while there is pressure: waits as long as the pressure asks for.
 
-        Where a stop cannot end because a job keeps failing (a full disk), its failure is raised: nothing was written.
+        Where a stop cannot end because a job keeps failing (a full disk), its failure is raised: nothing was
+        written.
         """
         started = time.monotonic()
         decision, _ = self._decision()

@@ -12,7 +12,8 @@ __all__ = ["OpenSnapshots"]
 class OpenSnapshots:
     """A multiset of seqnos. Safe from any thread.
 
-    A seqno is taken and entered under one lock, so that a compaction, which fixes its inputs first and asks for the seqnos
+    A seqno is taken and entered under one lock, so that a compaction, which fixes its inputs first and asks
+    for the seqnos
     afterwards, either sees a snapshot or has only inputs that are older than it.
     """
 

@@ -25,7 +25,8 @@ def write_tables(
     level: int,
     table_bytes: int,
 ) -> list[TableMeta]:
-    """Drain the compaction into tables of about `table_bytes` each; they are on disk, name included, when this returns.
+    """Drain the compaction into tables of about `table_bytes` each; they are on disk, name included, when
+    this returns.
 
     On any failure nothing is left behind.
     """

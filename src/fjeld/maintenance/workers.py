@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 __all__ = ["RETRY_SECONDS", "Workers"]
 
-# After a failure (a full disk, say) a job is tried again this much later: soon enough to go on when there is space,
+# After a failure (a full disk, say) a job is tried again this much later: soon enough to go on when there is
+# space,
 # seldom enough to cost nothing.
 RETRY_SECONDS = 0.5
 
@@ -16,11 +17,14 @@ RETRY_SECONDS = 0.5
 class Workers:
     """A fixed number of daemon threads over one function that gives the next job.
 
-    next_job() gives a callable or None; it is asked again after each job and whenever `wake` was called, also while it was
-    being asked. A job that raises an Exception is reported to on_failure; next_job is asked again at once, for it may have
+    next_job() gives a callable or None; it is asked again after each job and whenever `wake` was called, also
+    while it was
+    being asked. A job that raises an Exception is reported to on_failure; next_job is asked again at once,
+    for it may have
     other jobs, and after RETRY_SECONDS. (It must not give the one that failed before that.)
 
-    Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call `wake`.
+    Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call
+    `wake`.
     """
 
     def __init__(
@@ -95,7 +99,7 @@ class Workers:
             job = self._next_job()
             if job is not None:
                 job()
-        except Exception as error:  # noqa: BLE001: reported, and tried again
+        except Exception as error:
             failed = True
             self._on_failure(error)
         with self._condition:

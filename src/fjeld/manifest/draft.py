@@ -146,7 +146,9 @@ class Draft:
         self._journals = tuple(finished if other is journal else other for other in self._journals)
 
     def retire_journals(self, floor: int) -> None:
-        """Forget the journals below `floor`. The floor never sinks: of two flushes the later may have looked first."""
+        """Forget the journals below `floor`. The floor never sinks: of two flushes the later may have looked
+        first.
+        """
         self.journal_floor = floor = max(self.journal_floor, floor)
         if self._journals and self._journals[0].number < floor:
             self._journals = tuple(journal for journal in self._journals if journal.number >= floor)

@@ -132,9 +132,11 @@ class TableMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalMeta:
-    """One journal that takes no more records. Size and checksum are None until it is finished: synced and summed.
+    """One journal that takes no more records. Size and checksum are None until it is finished: synced and
+    summed.
 
-    One that recovery found without a seal is kept as it is: its records end at `end_bytes`, and what follows counts
+    One that recovery found without a seal is kept as it is: its records end at `end_bytes`, and what follows
+    counts
     for nothing. None: they end with the file, in a seal.
     """
 

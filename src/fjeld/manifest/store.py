@@ -4,7 +4,8 @@
                   install lock:   version = version.apply(edit); the caller's `install` swaps views
     seal(...)     install lock only: a journal that was just sealed is listed; recovery would find it by itself
 
-Thread safety: every method may be called from any thread. Lock order: commit lock, then manifest lock, then install lock;
+Thread safety: every method may be called from any thread. Lock order: commit lock, then manifest lock, then
+install lock;
 nobody does I/O under the install lock, nobody takes the commit lock under one of the others.
 """
 
@@ -73,7 +74,9 @@ class VersionStore:
     # ---- numbers ----
 
     def next_file(self) -> int:
-        """A file number that nobody has had. ClosedError once the store is closed: the folder may be another's by then."""
+        """A file number that nobody has had. ClosedError once the store is closed: the folder may be
+        another's by then.
+        """
         with self._number_lock:
             if self._closed:
                 raise ClosedError("the keyspace was closed: open it again")
@@ -128,7 +131,8 @@ class VersionStore:
     ) -> Version:
         """Write the edit to the manifest, sync it, then make its version current; the new version.
 
-        install(version) runs under the install lock, right after the version was switched: it swaps views, without I/O.
+        install(version) runs under the install lock, right after the version was switched: it swaps views,
+        without I/O.
         installed: what to apply in memory where that differs from what the manifest records.
         created: paths of the files that the edit adds. They belong to the store from here on.
         A failed write raises OSError and changes nothing; an edit that does not fit is a ValueError.
@@ -156,7 +160,9 @@ class VersionStore:
             return version
 
     def seal(self, journal: JournalMeta) -> LiveFile:
-        """List a journal that was just sealed; its file. Requires: commit lock, so this is brief: no edit, no draft."""
+        """List a journal that was just sealed; its file. Requires: commit lock, so this is brief: no edit, no
+        draft.
+        """
         with self.install_lock:
             self.version = self.version.with_journal(journal)
             self._add_journal(journal.number)
@@ -184,7 +190,9 @@ class VersionStore:
             return after
 
     def _switch_files(self, before: Version, after: Version) -> None:
-        """Make objects for files that are new; let go of those that are gone: they are deleted when nobody holds them."""
+        """Make objects for files that are new; let go of those that are gone: they are deleted when nobody
+        holds them.
+        """
         if before.partitions is not after.partitions:
             for partition in before.partitions.keys() | after.partitions.keys():
                 old, new = before.partitions.get(partition), after.partitions.get(partition)
@@ -246,7 +254,9 @@ class VersionStore:
             self.reaper.give(path)
 
     def _durable_version(self) -> Version:
-        """The version as the manifest may state it: journals that are not finished are found by recovery itself."""
+        """The version as the manifest may state it: journals that are not finished are found by recovery
+        itself.
+        """
         version = self.version
         return replace(
             version,

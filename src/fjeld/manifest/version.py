@@ -61,7 +61,9 @@ class Version:
         return edit.apply_to(self)
 
     def with_journal(self, journal: JournalMeta) -> Version:
-        """The version with one more sealed journal, the newest: what the edit SealJournal makes, in microseconds."""
+        """The version with one more sealed journal, the newest: what the edit SealJournal makes, in
+        microseconds.
+        """
         if self.journals and journal.number <= self.journals[-1].number:
             raise ValueError(f"journal {journal.number} is not newer than {self.journals[-1].number}")
         return replace(
