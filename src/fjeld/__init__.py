@@ -3,9 +3,7 @@
 import fjeld
 
 with fjeld.open("data") as ks:
-    users = ks.partition("users")
-    users[b"alice"] = b"1"
-    ks.backup_to("backups/monday")
+    users = ks.partition("users") users[b"alice"] = b"1" ks.backup_to("backups/monday")
 """
 
 from fjeld.backup.info import CheckpointInfo

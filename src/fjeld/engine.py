@@ -312,8 +312,10 @@ class Engine:
                 # tables.
                 held: list[object] = [live.core.current_view().levels for live in self.partitions.values()]
                 held += self.store.live_journals()
+                found = (live.oldest_seqno() for live in self.partitions.values())
+                oldest = min((first for first in found if first is not None), default=None)
                 seqno = self.commit.last_seqno
-                cut = Cut(version, seqno, held, self.rotation.unfinished())
+                cut = Cut(version, seqno, oldest, held, self.rotation.unfinished())
                 if make is not None:
                     cut.snapshot = self._enter_snapshot(self.snapshots.open(lambda: seqno), make)
             taken.append(cut)

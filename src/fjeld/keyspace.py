@@ -156,15 +156,12 @@ class Keyspace:
         everything goes on.
 
         target: a folder that does not exist yet, outside of the keyspace; its parent must exist. It appears
-        whole or not at all.
-        flush: write memtables to tables first, so that opening the checkpoint has nothing to replay.
-        link: "auto" links each file, or else clones or copies it (another device, no links left); "never"
-        copies.
-        metadata: a JSON object of the caller's, kept in the checkpoint.
-        progress: called as progress(done_files, total_files, done_bytes, total_bytes).
-        cancel: set it and the call raises CancelledError and leaves nothing behind.
-        with_snapshot: info.snapshot is a Snapshot of this keyspace at exactly the checkpoint's seqno; close
-        it.
+        whole or not at all. flush: write memtables to tables first, so that opening the checkpoint has
+        nothing to replay. link: "auto" links each file, or else clones or copies it (another device, no links
+        left); "never" copies. metadata: a JSON object of the caller's, kept in the checkpoint. progress:
+        called as progress(done_files, total_files, done_bytes, total_bytes). cancel: set it and the call
+        raises CancelledError and leaves nothing behind. with_snapshot: info.snapshot is a Snapshot of this
+        keyspace at exactly the checkpoint's seqno; close it.
 
         Every failure leaves the keyspace untouched and no target. Any number of backups may run at once.
         """
@@ -241,10 +238,8 @@ def open(  # noqa: A001 - the name that users expect of a store
     """Open the keyspace in the folder `path`, or make one there.
 
     LockedError: it is open already, here or in another process. NotAKeyspaceError: there is none (and create
-    is False), or the
-    folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it. CorruptionError: a file is
-    damaged.
-    FileExistsError: it exists, and error_if_exists.
+    is False), or the folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it.
+    CorruptionError: a file is damaged. FileExistsError: it exists, and error_if_exists.
     """
     if options is not None and not isinstance(options, KeyspaceOptions):
         raise TypeError(f"options must be KeyspaceOptions, not {type(options).__name__}")

@@ -1,10 +1,8 @@
 """Opening a keyspace: make the folder, or recover what is in it.
 
 Recovery reads CURRENT, the manifest, and the journals newer than what was flushed, into memtables; then a new
-manifest and a
-new journal are started. Old files are never appended to, cut or repaired (law 1): of a journal with a torn
-tail the
-manifest records where it ends.
+manifest and a new journal are started. Old files are never appended to, cut or repaired (law 1): of a journal
+with a torn tail the manifest records where it ends.
 """
 
 from __future__ import annotations
@@ -330,8 +328,7 @@ def _delete_useless(path: str, plan: RecoveryPlan, metas: list[JournalMeta]) -> 
     either.
 
     Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on.
-    Empty ones have no
-    seal: once later journals are finished, they would be taken for damaged.
+    Empty ones have no seal: once later journals are finished, they would be taken for damaged.
     """
     kept = {meta.number for meta in metas}
     gone = [replay.number for replay in plan.journals if replay.number not in kept and replay.meta is None]

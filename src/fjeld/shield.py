@@ -1,10 +1,8 @@
 """Work that no KeyboardInterrupt may cut in two.
 
 Python runs signal handlers in the main thread, between any two of its steps. So what changes shared state in
-several steps
-(switching a journal, installing a version) is done by another thread while the main one waits. An interrupt
-ends the
-waiting; the work comes to its end, and whoever needs its locks waits for it.
+several steps (switching a journal, installing a version) is done by another thread while the main one waits.
+An interrupt ends the waiting; the work comes to its end, and whoever needs its locks waits for it.
 """
 
 from __future__ import annotations

@@ -62,8 +62,7 @@ class Snapshot:
     """The keyspace as of `seqno`. A context manager; close it, else what it sees is never cleaned away.
 
     Any thread may use it. After `close`, reads through it raise ClosedError. One that nobody holds any more
-    closes itself;
-    its partitions and their iterators hold it.
+    closes itself; its partitions and their iterators hold it.
     """
 
     def __init__(self, engine: Engine, seqno: int, partitions: dict[str, LivePartition]) -> None:

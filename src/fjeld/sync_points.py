@@ -1,8 +1,7 @@
 """Named points between the steps of flush, compaction, journal rotation, backup and close.
 
 A test installs a function for a name and so stops a thread exactly there, to interleave it with another. In
-production
-the table is empty, and a point costs one look at it.
+production the table is empty, and a point costs one look at it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """A disk that forgets: the trace of a run, replayed up to any point, and what a power cut there may leave.
 
 Written bytes survive from the next sync of their file on, names from the next sync of their folder on. Of
-what is
-younger a power cut leaves all, nothing, or, page by page and name by name, whatever chance says.
+what is younger a power cut leaves all, nothing, or, page by page and name by name, whatever chance says.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 first n.
 
 Each operation is one atomic batch over two partitions, and says its own number in both: a torn batch, a lost
-one and one
-that came back all show.
+one and one that came back all show.
 """
 
 from __future__ import annotations

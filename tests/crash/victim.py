@@ -1,8 +1,8 @@
 """A process that is going to be killed: python -m tests.crash.victim PATH CHECKPOINTS SEED
 
 It writes the history on from where it is, flushes, compacts, persists and takes checkpoints meanwhile, and
-says on its output,
-after each operation, how far it is ("done N"), and how far it knows to be on disk ("kept N").
+says on its output, after each operation, how far it is ("done N"), and how far it knows to be on disk ("kept
+N").
 """
 
 from __future__ import annotations

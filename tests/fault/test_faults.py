@@ -1,7 +1,7 @@
 """One failing system call, wherever one can fail: a clear error, and nothing acknowledged is lost.
 
-Each scenario is run with its first operation failing, then its second, ...
-until it gets by without meeting the fault.
+Each scenario is run with its first operation failing, then its second, ... until it gets by without meeting
+the fault.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Any sequence of operations on a keyspace against a few dicts.
 
 The model of a partition is a dict; a snapshot, an iterator and a checkpoint are copies of it. Memtables,
-blocks, tables and
-levels are tiny, so that flushes and compactions go on all the time. FJELD_LONG=1 runs it for many minutes.
+blocks, tables and levels are tiny, so that flushes and compactions go on all the time. FJELD_LONG=1 runs it
+for many minutes.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@
     retired    everything in it is in tables; gone from the version, deleted when nobody holds it
 
 Group commit: whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it
-has usually synced
-the waiter's records too.
+has usually synced the waiter's records too.
 
 Thread safety: every method may be called from any thread. Lock order: switch lock, finish lock, sync lock,
 commit lock.
@@ -77,8 +76,7 @@ class JournalRotation:
     """Owns the journals that are written to or not yet finished.
 
     poison(cause) is called when a sync of a journal fails: it is then not known what is on disk, and no later
-    sync that
-    succeeds would tell, because the system forgets what it could not write.
+    sync that succeeds would tell, because the system forgets what it could not write.
     """
 
     def __init__(

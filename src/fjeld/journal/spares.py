@@ -20,8 +20,8 @@ class SpareJournals:
     """Empty journals, in the order of their numbers, in which they are used.
 
     create(capacity_bytes) makes one with the next number. Thread safety: any thread may call any method;
-    creating takes
-    milliseconds and is done by one thread at a time; taking one that is ready waits for nobody.
+    creating takes milliseconds and is done by one thread at a time; taking one that is ready waits for
+    nobody.
     """
 
     def __init__(self, create: Callable[[int], JournalWriter], capacity_bytes: int) -> None:

@@ -12,15 +12,13 @@ memtable.py):
 
 1. Entries are never changed, moved or freed before the memtable is: a pointer to one is good for its life.
 2. heads[i] is the head of entries[i]'s key behind the memtable's common prefix. When a key arrives that does
-   not
-   share that prefix, the prefix shrinks and all heads are made anew (rare: the prefix can only shrink).
+   not share that prefix, the prefix shrinks and all heads are made anew (rare: the prefix can only shrink).
 3. entries[0] of an inner node stands for minus infinity: it is never compared.
 4. Every node but the root holds at least one entry; a full node is split in half, or, at the right edge, kept
    full: keys that arrive in order fill their leaves.
 
 Thread safety: one inserter at a time (commit lock); readers take the spin lock for the length of one descent
-or
-step, and none at all once the memtable is sealed. B+-tree: Bayer, Unterauer, *Prefix B-Trees*, 1977; key
+or step, and none at all once the memtable is sealed. B+-tree: Bayer, Unterauer, *Prefix B-Trees*, 1977; key
 heads:
 Graefe, Larson, *B-Tree Indexes and CPU Caches*, 2001.
 """

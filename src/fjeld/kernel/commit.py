@@ -1,12 +1,10 @@
 """The write side of a keyspace: the commit lock, the active journal and the counter of seqnos.
 
 A write, in the kernel, under the commit lock: a record in the mapped journal (its checksum last), the entries
-into
-their memtables, then the seqno is published to readers. Nothing in between runs Python code, so no signal or
-exception
-can come between journal and memtable. Whatever is rare (a full journal or memtable, a closed keyspace,
-pressure,
-durability) is the control plane's: it is called without the lock, and the write tries again.
+into their memtables, then the seqno is published to readers. Nothing in between runs Python code, so no
+signal or exception can come between journal and memtable. Whatever is rare (a full journal or memtable, a
+closed keyspace, pressure, durability) is the control plane's: it is called without the lock, and the write
+tries again.
 
 Thread safety: all methods may be called from any thread. A thread that has to wait for the lock lets go of
 the GIL first.

@@ -1,18 +1,14 @@
 """Flush and compaction: many sorted inputs become tables, in one loop that never needs the GIL.
 
 What is kept. The open snapshots cut the seqnos into stripes; of each key the newest version of every stripe
-is kept,
-the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone is not
-kept
-either, and a kept value gets seqno 0: nobody can tell the difference, and zeros are short.
+is kept, the others no one can see. In the oldest stripe, where nothing lies beneath the output, a tombstone
+is not kept either, and a kept value gets seqno 0: nobody can tell the difference, and zeros are short.
 
 A weak tombstone waits for the next older version in its stripe: a value vanishes together with it, and what
-lies beneath is
-looked at as if they had never been; anything else turns it into a plain tombstone, and where there is
-nothing, it stays
-as it is. One that lies under a newer value of its stripe is unseen, but stays too until it meets its own
-value: else, once
-a later weak tombstone and that newer value have vanished, the old value would show again.
+lies beneath is looked at as if they had never been; anything else turns it into a plain tombstone, and where
+there is nothing, it stays as it is. One that lies under a newer value of its stripe is unseen, but stays too
+until it meets its own value: else, once a later weak tombstone and that newer value have vanished, the old
+value would show again.
 
 Versions of one key are never split between two outputs.
 """

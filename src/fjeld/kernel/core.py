@@ -53,8 +53,7 @@ class TreeCore:
     """Shared by the partition and by every snapshot and iterator of it.
 
     Thread safety: `take_view` from any thread; `replace` by the control plane under its install lock, and
-    also under
-    the commit lock when the active memtable changes.
+    also under the commit lock when the active memtable changes.
     """
 
     def __cinit__(self, commit: Commit, id: int, name: str, memtable_bytes: int, view: View):

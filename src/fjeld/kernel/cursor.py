@@ -1,8 +1,7 @@
 """The movable cursor over a range, as of its creation.
 
 It stands on an entry (`valid`), in front of the first or behind the last. `next` and `prev` go on from there;
-a
-change of direction seeks the neighbour of the current key anew.
+a change of direction seeks the neighbour of the current key anew.
 """
 
 import cython

@@ -1,10 +1,8 @@
 """Whole-partition passes that need no GIL: the exact count, and the digest of the logical content.
 
 Digest of a partition: XXH3-128 over `key length (u32), value length (u32), key, value` of each visible entry
-in key
-order. It says nothing of how the entries lie in files, so a checkpoint, a compacted copy and an import of the
-same
-content have the same digest.
+in key order. It says nothing of how the entries lie in files, so a checkpoint, a compacted copy and an import
+of the same content have the same digest.
 """
 
 import cython

@@ -438,8 +438,7 @@ class JournalWriter:
         """Bring the sealed file into its last form: on disk, cut to its end, read-only, closed.
 
         Gives what the manifest says of it: {"size_bytes", "xxh128"}. Idempotent. OSError from a sync: it is
-        not known
-        what is on disk; from the reading afterwards: call it again.
+        not known what is on disk; from the reading afterwards: call it again.
         """
         j: cython.pointer[Journal] = self.journal
         status: cython.int

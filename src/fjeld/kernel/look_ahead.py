@@ -1,12 +1,10 @@
 """Looking ahead: many point look-ups share the time that memory takes to answer.
 
 A look-up in a table follows a chain: filter line, index, slot, block, heads, offsets, entry. In a store
-larger than the
-processor's caches each link costs about a hundred nanoseconds of waiting. Here the chains of up to PROBES
-keys advance together,
-a link at a time, and each link is prefetched for all of them before the first one needs it (Chen, Ailamaki,
-Gibbons,
-Mowry: *Improving Hash Join Performance through Prefetching*, ICDE 2004: group prefetching).
+larger than the processor's caches each link costs about a hundred nanoseconds of waiting. Here the chains of
+up to PROBES keys advance together, a link at a time, and each link is prefetched for all of them before the
+first one needs it (Chen, Ailamaki, Gibbons, Mowry: *Improving Hash Join Performance through Prefetching*,
+ICDE 2004: group prefetching).
 
 Thread safety: under the GIL or beside other readers; blocks are held by a reference.
 """

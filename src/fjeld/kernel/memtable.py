@@ -1,8 +1,7 @@
 """The memtable: what a partition has not flushed yet, as a sorted map of versions. Its tree is in btree.py.
 
 A cursor remembers its entry (which never moves) and where it lay; if there were inserts since, it looks for
-the
-place again. So a reader needs the lock for one step at a time, and none once the memtable is sealed.
+the place again. So a reader needs the lock for one step at a time, and none once the memtable is sealed.
 """
 
 import cython

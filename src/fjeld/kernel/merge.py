@@ -2,17 +2,14 @@
 
 The sources that stand on an entry are kept in an array in the order in which their entries come; the first is
 used and moves on, and is put back in its place by insertion. With the few sources that a tree has (memtables,
-level-0
-tables, one run a level) and runs of neighbours in one source, that is one comparison of two 8-byte heads for
-most entries.
+level-0 tables, one run a level) and runs of neighbours in one source, that is one comparison of two 8-byte
+heads for most entries.
 
 Order forward: key ascending, newest version first. In reverse: key descending, oldest version first, so that
-the
-newest visible version is the last one seen of its key: it is held as a candidate until the key changes.
+the newest visible version is the last one seen of its key: it is held as a candidate until the key changes.
 
 A run whose next block is not in memory answers ST_COLD: the caller lets go of the GIL, calls `merge_load` and
-tries
-again. Nothing here blocks otherwise. Not thread-safe: one user at a time.
+tries again. Nothing here blocks otherwise. Not thread-safe: one user at a time.
 """
 
 import cython

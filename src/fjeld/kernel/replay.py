@@ -18,10 +18,9 @@ def replay_journal(
     read.
 
     cores: TreeCore by partition id (entries of others were dropped: they are passed over); flushed: seqno by
-    id;
-    last_seqno: of the journal before (0: none); seqnos must go on from there without a gap.
-    on_full(core) is called when a memtable has reached its size, to put a fresh one in its place.
-    Not thread-safe: nobody else uses the keyspace yet.
+    id; last_seqno: of the journal before (0: none); seqnos must go on from there without a gap. on_full(core)
+    is called when a memtable has reached its size, to put a fresh one in its place. Not thread-safe: nobody
+    else uses the keyspace yet.
     """
     entry: JournalEntry
     p: cbytes

@@ -1,10 +1,9 @@
 """A view: what a reader of one partition sees, as one immutable value.
 
 The active memtable, the sealed ones, level 0 (newest first) and one run of disjoint tables a level. Flush and
-compaction
-put a new view in the partition's place; a reader that holds an old one goes on reading it, and keeps its
-memtables and
-files alive by holding it (law 2). Only the active memtable changes under a reader, and only by newer seqnos.
+compaction put a new view in the partition's place; a reader that holds an old one goes on reading it, and
+keeps its memtables and files alive by holding it (law 2). Only the active memtable changes under a reader,
+and only by newer seqnos.
 """
 
 import cython

@@ -88,8 +88,7 @@ class Flusher:
         """The journal floor once these memtables, which reach to seqno `last`, are in tables.
 
         What other partitions have from before `last` is brought to disk first: a power cut may take the
-        newest writes, but never
-        older ones than it leaves, and of a batch all or nothing.
+        newest writes, but never older ones than it leaves, and of a batch all or nothing.
         """
         try:
             floor, oldest = self._floor(partition, memtables)

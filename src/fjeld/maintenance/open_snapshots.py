@@ -13,8 +13,7 @@ class OpenSnapshots:
     """A multiset of seqnos. Safe from any thread.
 
     A seqno is taken and entered under one lock, so that a compaction, which fixes its inputs first and asks
-    for the seqnos
-    afterwards, either sees a snapshot or has only inputs that are older than it.
+    for the seqnos afterwards, either sees a snapshot or has only inputs that are older than it.
     """
 
     def __init__(self) -> None:

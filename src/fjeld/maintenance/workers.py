@@ -9,8 +9,7 @@ from collections.abc import Callable
 __all__ = ["RETRY_SECONDS", "Workers"]
 
 # After a failure (a full disk, say) a job is tried again this much later: soon enough to go on when there is
-# space,
-# seldom enough to cost nothing.
+# space, seldom enough to cost nothing.
 RETRY_SECONDS = 0.5
 
 
@@ -18,10 +17,9 @@ class Workers:
     """A fixed number of daemon threads over one function that gives the next job.
 
     next_job() gives a callable or None; it is asked again after each job and whenever `wake` was called, also
-    while it was
-    being asked. A job that raises an Exception is reported to on_failure; next_job is asked again at once,
-    for it may have
-    other jobs, and after RETRY_SECONDS. (It must not give the one that failed before that.)
+    while it was being asked. A job that raises an Exception is reported to on_failure; next_job is asked
+    again at once, for it may have other jobs, and after RETRY_SECONDS. (It must not give the one that failed
+    before that.)
 
     Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call
     `wake`.

@@ -3,15 +3,13 @@
 An `Edit` is a tuple of changes that happen together or not at all. In JSON it is a list of objects, each with
 the name of its kind in "change":
 
-    {"change": "create_partition", "id": 3, "name": "users", "options": {...}}
-    {"change": "drop_partition", "partition": 3}
-    {"change": "clear_partition", "partition": 3, "flushed_seqno": 900}
-    {"change": "tables", "partition": 3, "added": [[level, table], ...], "removed": [[level, number], ...],
+    {"change": "create_partition", "id": 3, "name": "users", "options": {...}} {"change": "drop_partition",
+    "partition": 3} {"change": "clear_partition", "partition": 3, "flushed_seqno": 900} {"change": "tables",
+    "partition": 3, "added": [[level, table], ...], "removed": [[level, number], ...],
                "flushed_seqno": 900 or null}
-    {"change": "seal_journal", "journal": {...}}
-    {"change": "finish_journal", "number": 12, "size_bytes": 4096, "xxh128": "..."}
-    {"change": "retire_journals", "floor": 13}
-    {"change": "counters", "next_file": 40, "next_partition": 4, "seqno": 1000}
+    {"change": "seal_journal", "journal": {...}} {"change": "finish_journal", "number": 12, "size_bytes":
+    4096, "xxh128": "..."} {"change": "retire_journals", "floor": 13} {"change": "counters", "next_file": 40,
+    "next_partition": 4, "seqno": 1000}
 """
 
 from __future__ import annotations

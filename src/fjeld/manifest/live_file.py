@@ -63,8 +63,7 @@ class Reaper:
     def reap(self) -> int:
         """Delete what was condemned before the call; how many files are gone.
 
-        What fails is kept for the next time.
-        A child of fork deletes nothing: the files are its parent's.
+        What fails is kept for the next time. A child of fork deletes nothing: the files are its parent's.
         """
         if os.getpid() != self._pid:
             return 0

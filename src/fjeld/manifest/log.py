@@ -122,8 +122,8 @@ class ManifestInfo:
 def read_manifest(path: str | os.PathLike[str]) -> tuple[Version, ManifestInfo]:
     """The version that a manifest leads to.
 
-    Damage is a `CorruptionError`; a torn edit at the end is left out.
-    It may be read while its writer appends: that shows the version as of some edit.
+    Damage is a `CorruptionError`; a torn edit at the end is left out. It may be read while its writer
+    appends: that shows the version as of some edit.
     """
     name = os.fspath(path)
     number = number_of_manifest(Path(name).name)

@@ -1,7 +1,6 @@
 """FJELD: the marker that says that a folder is a keyspace, and in which format it is.
 
-fjeld keyspace
-format 1
+fjeld keyspace format 1
 """
 
 from __future__ import annotations

@@ -136,8 +136,7 @@ class JournalMeta:
     summed.
 
     One that recovery found without a seal is kept as it is: its records end at `end_bytes`, and what follows
-    counts
-    for nothing. None: they end with the file, in a seal.
+    counts for nothing. None: they end with the file, in a seal.
     """
 
     number: int

@@ -5,8 +5,7 @@
     seal(...)     install lock only: a journal that was just sealed is listed; recovery would find it by itself
 
 Thread safety: every method may be called from any thread. Lock order: commit lock, then manifest lock, then
-install lock;
-nobody does I/O under the install lock, nobody takes the commit lock under one of the others.
+install lock; nobody does I/O under the install lock, nobody takes the commit lock under one of the others.
 """
 
 from __future__ import annotations
@@ -132,10 +131,9 @@ class VersionStore:
         """Write the edit to the manifest, sync it, then make its version current; the new version.
 
         install(version) runs under the install lock, right after the version was switched: it swaps views,
-        without I/O.
-        installed: what to apply in memory where that differs from what the manifest records.
-        created: paths of the files that the edit adds. They belong to the store from here on.
-        A failed write raises OSError and changes nothing; an edit that does not fit is a ValueError.
+        without I/O. installed: what to apply in memory where that differs from what the manifest records.
+        created: paths of the files that the edit adds. They belong to the store from here on. A failed write
+        raises OSError and changes nothing; an edit that does not fit is a ValueError.
         """
         installed = edit if installed is None else installed
         with self._manifest_lock:
