@@ -22,7 +22,7 @@ DIRECTIVES = {
     "boundscheck": CHECKED,
     "wraparound": False,
     "initializedcheck": CHECKED,
-    "nonecheck": CHECKED,
+    "nonecheck": False,  # it needs the GIL, which the loops of the kernel do not have; the sanitizer sees what it would
     "cdivision": True,
     "binding": False,
     "embedsignature": True,

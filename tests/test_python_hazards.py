@@ -59,7 +59,7 @@ def in_a_child(work: Callable[[], object]) -> object:
         try:
             try:
                 answer = work()
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 answer = type(error).__name__
             os.write(writing, json.dumps(answer).encode())
         finally:
@@ -659,7 +659,7 @@ def test_closed_by_another_thread_under_full_load(path: Path, small: fjeld.Keysp
                     job(number)
             except fjeld.ClosedError:
                 pass
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 unexpected.append(error)
 
         def in_a_batch(number: int, ks=ks, p=p) -> None:

@@ -35,7 +35,7 @@ class Crew:
             while time.monotonic() < self.ends_at and not self.failures:
                 job(number)
                 number += 1
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:
             self.failures.append(error)
         self.rounds[name] = number
 
@@ -149,7 +149,7 @@ def test_everything_at_once(path: Path, tmp_path: Path) -> None:
         crew.run()
         assert min(crew.rounds.values()) > 1, crew.rounds
 
-        expected = dict(sorted((entry for writer in writers for entry in writer.state.items())))
+        expected = dict(sorted(entry for writer in writers for entry in writer.state.items()))
         assert dict(p) == expected
         assert ks.stats()["failure"] is None
         assert ks.stats()["open_snapshots"] == 0
