@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import subprocess
@@ -157,6 +158,34 @@ def test_drop(path: Path, small: fjeld.KeyspaceOptions) -> None:
         assert dict(ks.partition("a")) == {b"k": b"new"}
         assert len(ks.partition("b")) == 10
     assert not [name for name in os.listdir(path / "tables") if not name.endswith(".sst")]
+
+
+@pytest.mark.parametrize("change", ["drop", "clear", "create"])
+def test_a_change_that_cannot_be_recorded_has_not_happened(path: Path, change: str) -> None:
+    with fjeld.open(path) as ks:
+        p = ks.partition("p")
+        p[b"k"] = b"v"
+        changes = {
+            "drop": lambda: ks.drop_partition("p"),
+            "clear": p.clear,
+            "create": lambda: ks.partition("new"),
+        }
+        with ks.snapshot() as snap:
+            files.inject("sync", 0, errno.EIO, path_contains="MANIFEST", count=100)
+            with pytest.raises(OSError):
+                changes[change]()
+            files.clear_faults()
+            assert ks.partitions() == ["p"]
+            p[b"l"] = b"w"
+            assert dict(p) == {b"k": b"v", b"l": b"w"}
+            assert dict(snap.partition("p")) == {b"k": b"v"}
+        p.compact()
+        with ks.batch() as batch:
+            batch.insert(p, b"m", b"x")
+        ks.partition("new")
+    with fjeld.open(path) as ks:
+        assert ks.partitions() == ["new", "p"]
+        assert dict(ks.partition("p")) == {b"k": b"v", b"l": b"w", b"m": b"x"}
 
 
 def test_dropped_data_leaves_the_disk(path: Path, small: fjeld.KeyspaceOptions) -> None:

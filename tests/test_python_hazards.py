@@ -23,10 +23,15 @@ from tests.small import SMALL_PARTITION, small_options
 def run(
     script: str, *arguments: object, timeout: int = 120, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run a script in a process of its own, from the folder of the tests."""
+    """Run a script in a process of its own, from the folder of the tests.
+
+    Its coverage is not measured: a child of fork would wait for ever for a lock of the measurement.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     return subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(script), *map(str, arguments)],
         cwd=Path(__file__).parent.parent,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -279,6 +284,8 @@ def test_a_storm_of_interrupts(path: Path) -> None:
         import fjeld
         from tests.small import SMALL_PARTITION, small_options
 
+        # A shell's background job begins with interrupts ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         options = small_options(memtable_bytes=4096, journal_bytes=8192)
         acknowledged = {}
         attempted = {}

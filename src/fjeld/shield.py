@@ -31,7 +31,7 @@ class _Errand(Generic[T]):
     def run(self) -> None:
         try:
             self.result = self.work()
-        except BaseException as error:  # noqa: BLE001: it is raised where the call was made
+        except BaseException as error:  # it is raised where the call was made
             self.error = error
         finally:
             self.done.release()

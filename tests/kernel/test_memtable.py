@@ -1,5 +1,6 @@
 """The memtable against a sorted list."""
 
+import itertools
 import random
 
 import pytest
@@ -90,3 +91,17 @@ def test_check_sees_a_broken_order():
     table.insert(b"k", 1, 1, b"")
     table.check()  # an older version arriving later is still put in its place
     assert [row[1] for row in table.scan()] == [2, 2, 1]
+
+
+def test_a_small_memtable_stays_small():
+    """What it holds counts in chunks: they double from 4 KiB up to 256 KiB, but for entries that are larger."""
+    table = MemtableOwner()
+    held = [table.memory_bytes]
+    for i in range(20_000):
+        table.insert(b"%08d" % i, i + 1, 1, b"v" * 60)
+        if table.memory_bytes != held[-1]:
+            held.append(table.memory_bytes)
+    assert held[:4] == [4096, 3 * 4096, 7 * 4096, 15 * 4096]
+    assert max(after - before for before, after in itertools.pairwise(held)) == 256 << 10
+    table.insert(b"large", 30_000, 1, b"v" * 1_000_000)
+    assert 1_000_000 < table.memory_bytes - held[-1] < 1_000_200
