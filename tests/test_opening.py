@@ -199,8 +199,10 @@ def test_a_damaged_marker(closed: Path) -> None:
 def test_a_missing_marker_is_not_made_anew(closed: Path) -> None:
     (closed / "FJELD").unlink()
     tables = sorted(os.listdir(closed / "tables"))
-    with pytest.raises(fjeld.FjeldError):
+    assert tables
+    with pytest.raises(fjeld.CorruptionError, match="marker is missing") as raised:
         fjeld.open(closed)
+    assert raised.value.path == str(closed / "FJELD")
     assert sorted(os.listdir(closed / "tables")) == tables
 
 

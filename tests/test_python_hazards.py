@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -142,6 +143,32 @@ def test_a_child_may_open_a_keyspace_of_its_own(ks: fjeld.Keyspace, tmp_path: Pa
     assert in_a_child(open_another) == 1000
     with fjeld.open(tmp_path / "other") as other:
         assert len(other.partition("p")) == 1000
+
+
+def test_a_child_that_outlives_a_killed_parent_does_not_keep_the_lock(path: Path) -> None:
+    """Nobody is left then who could unlock it."""
+    script = """
+        import os, signal, sys, time
+        import fjeld
+
+        ks = fjeld.open(sys.argv[1])
+        child = os.fork()
+        if child == 0:
+            os.write(1, b"%d\\n" % os.getpid())
+            signal.pause()
+        os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(path)]
+    with subprocess.Popen(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            parent.kill()
+            parent.wait()
+            with fjeld.open(path) as again:
+                again.partition("p")[b"k"] = b"v"
+        finally:
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

@@ -205,7 +205,7 @@ class Engine:
             edit = Edit.of(CreatePartition(number, name, PartitionOptions() if options is None else options))
             self.store.edit(
                 edit,
-                seqno=self.commit.last_seqno,
+                seqno=self.commit.persisted_seqno,
                 install=lambda version: self._adopt_new(version.partitions[number]),
             )
             return self.partitions[name]

@@ -214,7 +214,8 @@ def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]
     last_seqno = 0
     metas: list[JournalMeta] = []
     for index, replay in enumerate(plan.journals):
-        reader = _reader(engine.store, replay, last_seqno)
+        # What was in journals that are gone is in tables: up to the seqno of the version at most.
+        reader = _reader(engine.store, replay, last_seqno or version.seqno)
         before = last_seqno
         last_seqno = replay_journal(reader, cores, flushed, before, engine.seal_replayed)
         if not before:
@@ -225,10 +226,10 @@ def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]
             last_seqno = meta.last_seqno
         later = plan.journals[index + 1 :]
         if _is_cut_off(engine.store, replay, reader, later, last_seqno or version.seqno):
-            _require_unpersisted(engine.store, reader, later, last_seqno)
+            _require_unpersisted(engine.store, reader, later, last_seqno or version.seqno)
             break
     if metas and metas[-1].last_seqno < version.seqno:
-        # The manifest knows of later seqnos, whose records a power cut took: they are not given again.
+        # What is in tables may reach further than what a power cut has left of the journals.
         metas[-1] = replace(metas[-1], last_seqno=version.seqno)
     return max(last_seqno, version.seqno), metas
 

@@ -16,7 +16,7 @@ from fjeld.kernel import files
 from tests.crash import history
 from tests.crash.disk import Disk
 from tests.small import SMALL_PARTITION, small_options
-from tests.support import Event, fast_folder, settle, traced
+from tests.support import Event, content_of, fast_folder, settle, traced
 
 SEED = int(os.environ.get("FJELD_TEST_SEED", "20261122"))
 CUTS = 24
@@ -109,3 +109,28 @@ def cut_at_many_moments(parent: Path, chance: random.Random, seed: int) -> None:
                 print("cut at", cut, "of", len(trace), "variant", variant, "promised", promised)
                 raise
             shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("how", ["drop", "clear"])
+def test_what_is_destroyed_was_copied_before(tmp_path: Path, how: str) -> None:
+    """Who copies a partition and then destroys it must not lose both: the destruction is never older than the copy."""
+    with traced() as trace, fjeld.open(tmp_path / "keyspace", options=small_options()) as keyspace:
+        keyspace.partition("old").insert(b"k", b"v")
+        keyspace.partition("new").insert(b"k", keyspace.partition("old")[b"k"])
+        if how == "drop":
+            keyspace.drop_partition("old")
+        else:
+            keyspace.partition("old").clear()
+        mark(tmp_path, "destroyed")
+    disk = Disk(tmp_path)
+    for event in trace:
+        if "mark destroyed" in event[1]:
+            break
+        disk.apply(event)
+    files.make_directory(tmp_path / "after")
+    disk.apply(("sync_dir", str(tmp_path)))  # the parent is the user's
+    disk.cut(tmp_path / "after", None)
+    with fjeld.open(tmp_path / "after" / "keyspace") as keyspace:
+        found = content_of(keyspace)
+        assert found["new"] == {b"k": b"v"}
+        assert found.get("old", {}) == {}

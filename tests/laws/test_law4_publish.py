@@ -10,6 +10,7 @@ import pytest
 
 import fjeld
 from fjeld.kernel import files
+from fjeld.sync_points import set_sync_point
 from tests.support import Event, content_of, fill, leftovers, opened, settle, traced
 
 
@@ -97,8 +98,6 @@ def test_a_rename_never_replaces(path: Path, tmp_path: Path) -> None:
         def somebody_is_faster() -> None:
             target.mkdir()
             (target / "precious").write_text("data")
-
-        from fjeld.sync_points import set_sync_point
 
         set_sync_point("backup:written", somebody_is_faster)
         with pytest.raises(FileExistsError):

@@ -14,7 +14,7 @@ import fjeld
 from fjeld import PersistMode, PoisonedError
 from fjeld.kernel import files
 from tests.crash.disk import Disk
-from tests.support import Task, abandon, content_of, fill, opened, settle, traced
+from tests.support import Gate, Task, abandon, content_of, fill, opened, settle, traced
 
 WRITER = """
 import os, signal, sys, fjeld
@@ -193,8 +193,6 @@ def test_nothing_is_retried_after_a_failed_sync(path: Path) -> None:
 
 def test_group_commit(path: Path) -> None:
     """Threads that persist together share a sync: whoever comes while one runs is served by the next."""
-    from tests.support import Gate
-
     with opened(path) as keyspace:
         settle(keyspace)
         partition = keyspace.partition("a")

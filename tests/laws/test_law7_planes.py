@@ -8,6 +8,7 @@ import ast
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,6 +84,10 @@ class Ticker:
         work()
         return self.ticks - before
 
+    def sees(self, work: Callable[[], object]) -> bool:
+        """Does the work let go of the GIL for long? Done again where other processes had the processor."""
+        return any(self.during(work) > MANY_TICKS for _ in range(ATTEMPTS))
+
     def stop(self) -> None:
         self._stop = True
         self._thread.join()
@@ -113,18 +118,19 @@ def large(tmp_path_factory) -> Iterator[fjeld.Keyspace]:
         yield keyspace
 
 
+ATTEMPTS = 30
+
 # A call that holds the GIL lets the ticker in once or twice, around it; these take tens of milliseconds.
 MANY_TICKS = 20
 
 
 def test_what_holds_the_gil_shows(ticker: Ticker) -> None:
-    assert ticker.during(lambda: sum(range(3_000_000))) < MANY_TICKS
+    assert not ticker.sees(lambda: sum(range(300_000)))
 
 
-def merge(keyspace: fjeld.Keyspace, tmp_path: Path, inputs: View) -> Callable[[], object]:
-    compaction = Compaction(inputs, [], True)
+def merge(keyspace: fjeld.Keyspace, tmp_path: Path, inputs: View) -> None:
     writer = TableWriter(
-        str(tmp_path / "1.sst"),
+        str(tmp_path / f"{uuid.uuid4()}.sst"),
         keyspace_id=keyspace.id,
         number=1,
         block_bytes=4096,
@@ -132,39 +138,44 @@ def merge(keyspace: fjeld.Keyspace, tmp_path: Path, inputs: View) -> Callable[[]
         codec=1,
         level=3,
     )
-    return lambda: compaction.run(writer, 1 << 40)
+    Compaction(inputs, [], True).run(writer, 1 << 40)
+    writer.abandon()
 
 
 def test_a_flush(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> None:
     view = large.partition("a")._live.core.current_view()
-    assert ticker.during(merge(large, tmp_path, View(view.memtables, ()))) > MANY_TICKS
+    assert ticker.sees(lambda: merge(large, tmp_path, View(view.memtables, ())))
 
 
 def test_a_compaction(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> None:
     view = large.partition("a")._live.core.current_view()
-    assert ticker.during(merge(large, tmp_path, View((), view.levels))) > MANY_TICKS
+    assert ticker.sees(lambda: merge(large, tmp_path, View((), view.levels)))
 
 
 def test_a_digest(large: fjeld.Keyspace, ticker: Ticker) -> None:
-    assert ticker.during(large.digest) > MANY_TICKS
+    assert ticker.sees(large.digest)
 
 
 def test_len(large: fjeld.Keyspace, ticker: Ticker) -> None:
-    assert ticker.during(lambda: len(large.partition("a"))) > MANY_TICKS
+    assert ticker.sees(lambda: len(large.partition("a")))
 
 
 def test_a_copy_and_a_checksum(ticker: Ticker, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(bytes(64 << 20))
-    copy = lambda: files.copy_file(tmp_path / "source", tmp_path / "target", reflink=False)  # noqa: E731
-    assert ticker.during(copy) > MANY_TICKS
-    assert ticker.during(lambda: file_xxh128(str(tmp_path / "target"))) > MANY_TICKS
+
+    def copy() -> None:
+        files.copy_file(tmp_path / "source", tmp_path / "target", reflink=False)
+        (tmp_path / "target").unlink()
+
+    assert ticker.sees(copy)
+    assert ticker.sees(lambda: file_xxh128(str(tmp_path / "source")))
 
 
 def test_a_hit_in_memory_keeps_it(large: fjeld.Keyspace, ticker: Ticker) -> None:
     """It would cost more than the look-up, and a busy thread would have to be waited for."""
     partition = large.partition("a")
     keys = [b"%08d" % number for number in range(20_000)]
-    assert ticker.during(lambda: [partition.get(key) for key in keys]) < MANY_TICKS
+    assert not ticker.sees(lambda: [partition.get(key) for key in keys])
 
 
 def test_writes_keep_it(path: Path, ticker: Ticker) -> None:
@@ -173,4 +184,4 @@ def test_writes_keep_it(path: Path, ticker: Ticker) -> None:
         partition = keyspace.partition("a")
         settle(keyspace)
         keyspace._engine.maintainer.stop()
-        assert ticker.during(lambda: fill(partition, 5000)) < MANY_TICKS
+        assert not ticker.sees(lambda: fill(partition, 500))

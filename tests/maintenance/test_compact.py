@@ -154,3 +154,17 @@ def test_a_failure_leaves_the_inputs(path: Path) -> None:
         assert not set(before) & set(tables_of(path))
         named = {Path(file.path).name for file in engine.store.version.tables()}
         assert {file.name for file in tables_of(path)} == named
+
+
+def test_a_compaction_that_begins_when_its_partition_is_closed_gives_up(path: Path) -> None:
+    """Who closes cancels what runs, and must not wait for what has just begun."""
+    with by_hand(path, "a") as (keyspace, engine):
+        live = flushed(keyspace)
+        before = tables_of(path)
+        live.core.refuse()
+        with pytest.raises(fjeld.CancelledError):
+            engine.maintainer.compactor.compact_all(live)
+        assert live.compaction is None
+        live.core.refuse(False)
+        assert tables_of(path) == before
+        engine.maintainer.compactor.compact_all(live)

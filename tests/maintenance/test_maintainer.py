@@ -10,6 +10,7 @@ import pytest
 
 import fjeld
 from fjeld.kernel import files
+from fjeld.maintenance.backpressure import Stop
 from fjeld.maintenance.maintainer import FINISH, REAP, RETIRE, SPARE, _again
 from fjeld.sync_points import set_sync_point
 from tests.maintenance.engines import by_hand, sealed
@@ -273,6 +274,24 @@ def test_the_partition_that_holds_the_journals_back_is_flushed(path: Path) -> No
         settle(keyspace)
         assert keyspace.partition("idle").stats()["memtable_entries"] == 0
         assert keyspace.stats()["journal_bytes"] < 160 << 10
+
+
+def test_of_the_straggler_one_memtable_at_a_time_is_sealed(path: Path) -> None:
+    """However often the pressure is looked at: else writes would be cut into many small memtables."""
+    with by_hand(path, "a", journal_bytes=4 << 10, journals_max_bytes=8 << 10) as (keyspace, engine):
+        for number in range(1000):
+            if isinstance(engine.maintainer._decision()[0], Stop):
+                break
+            engine.commit.attend(4, False)  # nobody waits
+            keyspace.partition("a").insert(b"%d" % number, b"v" * 50)
+        else:
+            pytest.fail("the journals have no limit")
+        for number in range(5):
+            engine.maintainer.update_pressure()
+            engine.commit.attend(4, False)
+            keyspace.partition("a").insert(b"more %d" % number, b"v")
+        assert keyspace.partition("a").stats()["memtables"] == 2
+        keyspace.flush()
 
 
 def test_close_frees_writers_that_wait(path: Path) -> None:

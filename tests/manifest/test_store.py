@@ -226,6 +226,18 @@ def test_a_new_manifest_that_fails(store: VersionStore, path: Path, operation: s
     assert store.version.partition("more") is not None
 
 
+def test_a_switch_that_happened_although_it_failed(store: VersionStore, path: Path) -> None:
+    """CURRENT names the new manifest already: an edit that went to the old one would be lost."""
+    store.edit(CREATE, seqno=1)
+    before = read_current(path)
+    files.inject("sync_dir", 1, errno.EIO)  # the one behind the rename
+    with pytest.raises(OSError, match="Input/output"):
+        store.start_manifest()
+    assert read_current(path) != before
+    store.edit(Edit.of(CreatePartition(2, "more", PartitionOptions())), seqno=2)
+    assert recorded(path).partition("more") is not None
+
+
 def test_an_old_manifest_that_cannot_be_deleted_is_left(store: VersionStore, path: Path) -> None:
     old = manifest_of(path)
     files.inject("unlink", 0, errno.EPERM, path_contains="MANIFEST")

@@ -111,6 +111,6 @@ class Compactor:
             partition.swap(self._store, version.partitions[partition.id])
 
         try:
-            self._store.edit(Edit.of(change), seqno=self._store.version.seqno, created=created, install=swap)
+            self._store.edit(Edit.of(change), seqno=0, created=created, install=swap)
         except ValueError as error:  # cleared or dropped meanwhile: the result is not wanted any more
             raise CancelledError("the partition was cleared or dropped during its compaction") from error

@@ -118,7 +118,7 @@ class Flusher:
 
     def retire(self) -> None:
         """Retire the journals that nothing needs any more."""
-        self._store.edit(Edit.of(RetireJournals(self._floor()[0])), seqno=self._store.version.seqno)
+        self._store.edit(Edit.of(RetireJournals(self._floor()[0])), seqno=0)
 
     def straggler(self) -> LivePartition | None:
         """The partition whose oldest entry keeps the oldest journal alive."""

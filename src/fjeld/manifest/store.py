@@ -61,6 +61,8 @@ class VersionStore:
         self._closed = False
         self._next_file = version.next_file
         self._next_partition = version.next_partition
+        self._durable_seqno = version.seqno
+        """Of the edits so far. Guarded by the manifest lock."""
         self._writer: ManifestWriter | None = None
         self._tables: dict[int, LiveTable] = {}
         self._journals: dict[int, LiveFile] = {}
@@ -134,6 +136,9 @@ class VersionStore:
         without I/O. installed: what to apply in memory where that differs from what the manifest records.
         created: paths of the files that the edit adds. They belong to the store from here on. A failed write
         raises OSError and changes nothing; an edit that does not fit is a ValueError.
+
+        seqno: with this edit, every write up to it is on disk, in tables or in journals that were synced. The manifest
+        never states a later one: recovery takes it as the end of what a journal that was lost may have held.
         """
         installed = edit if installed is None else installed
         with self._manifest_lock:
@@ -152,6 +157,7 @@ class VersionStore:
                 # Whether the edit is on disk is not known; a new manifest without it makes it known.
                 self._suspects += created
                 raise
+            self._durable_seqno = max(self._durable_seqno, seqno)
             sync_point("manifest:synced")
             version = self._install(Edit.of(*installed.changes, self._counters(seqno)), install)
             sync_point("manifest:installed")
@@ -169,6 +175,7 @@ class VersionStore:
     def adopt(self, version: Version) -> None:
         """Recovery: the journals that were replayed are part of the version. Requires: nobody else there yet."""
         self.version = version
+        self._durable_seqno = version.seqno
         self._journals.clear()
         for journal in version.journals:
             self._add_journal(journal.number)
@@ -252,14 +259,15 @@ class VersionStore:
             self.reaper.give(path)
 
     def _durable_version(self) -> Version:
-        """The version as the manifest may state it: journals that are not finished are found by recovery
-        itself.
+        """The version as the manifest may state it: journals that are not finished, and the seqnos in them,
+        are found by recovery itself. Requires: manifest lock and install lock.
         """
         version = self.version
         return replace(
             version,
             journals=tuple(journal for journal in version.journals if journal.finished),
             next_file=self._next_file,
+            seqno=self._durable_seqno,
         )
 
     def _roll_if_large(self) -> None:
