@@ -89,6 +89,8 @@ def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None)
         v = cython.cast(cbytes, PyBytes_AS_STRING(value))
         vn = PyBytes_GET_SIZE(value)
     needed: cython.size_t = RECORD_HEADER_BYTES + entry_bytes(core.id, kn, vn)
+    if needed > MAX_BATCH_BYTES:
+        raise ValueError("an entry has at most 4,294,901,760 bytes in the journal: store a smaller value")
     now: uint64_t = commit.now_ns()
     lock_for(core, needed)
     seqno = commit.seqno + 1
