@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fjeld
-from fjeld.partition import ReaderItems, ReaderKeys, ReaderValues
+from fjeld.mapping import ReaderItems, ReaderKeys, ReaderMapping, ReaderValues
 from tests.small import SMALL_PARTITION
 
 ENTRIES = {b"a": b"1", b"b": b"2", b"ba": b"3", b"c": b"4"}
@@ -114,7 +114,7 @@ def test_views(p: fjeld.Partition) -> None:
 
 def test_truth_is_cheap(ks: fjeld.Keyspace, monkeypatch: pytest.MonkeyPatch) -> None:
     p = ks.partition("empty")
-    monkeypatch.delattr(fjeld.Partition, "__len__")
+    monkeypatch.delattr(ReaderMapping, "__len__")
     assert not p
     p[b"k"] = b"v"
     assert p

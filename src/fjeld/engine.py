@@ -1,9 +1,7 @@
-"""The engine of one open keyspace: what its public objects share, and what the kernel asks of the control
-plane.
+"""The engine of one open keyspace: what its public objects share, and what the kernel asks of it.
 
 States: open -> poisoned (a sync failed, or memory ran out in the middle of a write: reads go on, writes are
-refused)
--> closed. A forked child's copy is closed at once and never touches the files.
+refused) -> closed. A forked child's copy is closed at once and never touches the files.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from fjeld.cut import Cut, SnapshotLike
 from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel import files
-from fjeld.kernel.commit import Commit
+from fjeld.kernel.commit import DURABLE, REFUSE, Commit
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
@@ -39,9 +37,6 @@ from fjeld.sync_points import sync_point
 __all__ = ["Engine"]
 
 log = logging.getLogger("fjeld")
-
-ATTEND_REFUSE = 1
-ATTEND_DURABLE = 2
 
 S = TypeVar("S", bound=SnapshotLike)
 MakeSnapshot: TypeAlias = Callable[["Engine", int, dict[str, LivePartition]], S]
@@ -83,7 +78,7 @@ class Engine:
     def start(self) -> None:
         """Recovery is done: begin background work."""
         if self.options.durability is not PersistMode.BUFFER:
-            self.commit.attend(ATTEND_DURABLE, True)
+            self.commit.attend(DURABLE, True)
         self.maintainer.start()
 
     def seal_replayed(self, core: TreeCore) -> None:
@@ -151,7 +146,7 @@ class Engine:
                 f"writes are refused since a failure ({cause}); close and open the keyspace again to recover"
             )
             self._refusal = lambda: PoisonedError(reason)
-            self.commit.attend(ATTEND_REFUSE, True)
+            self.commit.attend(REFUSE, True)
             self.maintainer.halt()
 
     # ---- durability ----
@@ -206,12 +201,9 @@ class Engine:
             self.store.edit(
                 edit,
                 seqno=self.commit.persisted_seqno,
-                install=lambda version: self._adopt_new(version.partitions[number]),
+                install=lambda version: self._adopt(version.partitions[number]),
             )
             return self.partitions[name]
-
-    def _adopt_new(self, state: PartitionState) -> None:
-        self._adopt(state)
 
     @shielded
     def drop_partition(self, name: str) -> None:
@@ -222,9 +214,8 @@ class Engine:
                 self._refuse_writes(live)
                 try:
                     seqno = self.commit.last_seqno
-                    self.rotation.persist(
-                        PersistMode.SYNC_DATA, seqno
-                    )  # a drop must not outlive what was before it
+                    # A drop must not outlive what was before it.
+                    self.rotation.persist(PersistMode.SYNC_DATA, seqno)
                     self.store.edit(
                         Edit.of(DropPartition(live.id)),
                         seqno=seqno,
@@ -269,9 +260,8 @@ class Engine:
                         snapshot.keep(live, kept)
                     live.swap(self.store, version.partitions[live.id], sealed)
 
-                self.rotation.persist(
-                    PersistMode.SYNC_DATA, seqno
-                )  # a clear must not outlive what was before it
+                # A clear must not outlive what was before it.
+                self.rotation.persist(PersistMode.SYNC_DATA, seqno)
                 self.store.edit(Edit.of(ClearPartition(live.id, seqno)), seqno=seqno, install=install)
                 live.failure = None
         self.maintainer.forget(live)
@@ -431,7 +421,7 @@ class Engine:
         """Refuse everything from here on."""
         self.closed = True
         self._refusal = lambda: ClosedError(reason)
-        self.commit.attend(ATTEND_REFUSE, True)
+        self.commit.attend(REFUSE, True)
         for live in self._all_partitions():
             live.core.refuse()
 
@@ -469,9 +459,8 @@ class Engine:
         """Nobody writes a file any more when this returns."""
         self.rotation.close()
         with ExitStack() as locks:
-            for (
-                live
-            ) in self._all_partitions():  # a flush or a compaction that a caller has begun comes to its end
+            # A flush or a compaction that a caller has begun comes to its end.
+            for live in self._all_partitions():
                 live.cancel_compaction()
                 locks.enter_context(live.flush_lock)
                 locks.enter_context(live.compaction_lock)

@@ -155,13 +155,16 @@ class Keyspace:
         """Take a checkpoint: a consistent copy of the whole keyspace at one moment, by hard links, while
         everything goes on.
 
-        target: a folder that does not exist yet, outside of the keyspace; its parent must exist. It appears
-        whole or not at all. flush: write memtables to tables first, so that opening the checkpoint has
-        nothing to replay. link: "auto" links each file, or else clones or copies it (another device, no links
-        left); "never" copies. metadata: a JSON object of the caller's, kept in the checkpoint. progress:
-        called as progress(done_files, total_files, done_bytes, total_bytes). cancel: set it and the call
-        raises CancelledError and leaves nothing behind. with_snapshot: info.snapshot is a Snapshot of this
-        keyspace at exactly the checkpoint's seqno; close it.
+        target:         a folder that does not exist yet, outside of the keyspace; its parent must exist. It
+                        appears whole or not at all.
+        flush:          write memtables to tables first, so that opening the checkpoint has nothing to replay.
+        link:           "auto" links each file, or else clones or copies it (another device, no links left);
+                        "never" copies.
+        metadata:       a JSON object of the caller's, kept in the checkpoint.
+        progress:       called as progress(done_files, total_files, done_bytes, total_bytes).
+        cancel:         set it and the call raises CancelledError and leaves nothing behind.
+        with_snapshot:  info.snapshot is a Snapshot of this keyspace at exactly the checkpoint's seqno; close
+                        it.
 
         Every failure leaves the keyspace untouched and no target. Any number of backups may run at once.
         """

@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, MutableMapping, ValuesView
+from collections.abc import MutableMapping
 from typing import Any
 
 from fjeld.engine import Engine
-from fjeld.kernel.digest import count_entries
 from fjeld.kernel.tree import Tree
 from fjeld.maintenance.live_partition import LivePartition
+from fjeld.mapping import ReaderMapping
 from fjeld.options import PartitionOptions
 
-__all__ = ["Partition", "ReaderItems", "ReaderKeys", "ReaderValues"]
+__all__ = ["Partition"]
 
 
-class ReaderKeys(KeysView[bytes]):
-    """The keys of a partition or snapshot, in order."""
-
-    _mapping: Any
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._mapping.scan_keys())
-
-    def __reversed__(self) -> Iterator[bytes]:
-        return iter(self._mapping.scan_keys(True))
-
-
-class ReaderValues(ValuesView[bytes]):
-    """The values of a partition or snapshot, in the order of their keys."""
-
-    _mapping: Any
-
-    def __contains__(self, value: object) -> bool:
-        return any(value == found for found in self)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._mapping.scan_values())
-
-    def __reversed__(self) -> Iterator[bytes]:
-        return iter(self._mapping.scan_values(True))
-
-
-class ReaderItems(ItemsView[bytes, bytes]):
-    """The entries of a partition or snapshot, in the order of their keys."""
-
-    _mapping: Any
-
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._mapping.scan_items())
-
-    def __reversed__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter(self._mapping.scan_items(True))
-
-
-class Partition(Tree, MutableMapping[bytes, bytes]):
+class Partition(Tree, ReaderMapping, MutableMapping[bytes, bytes]):
     """An ordered map of bytes to bytes, kept on disk. Any thread may use it.
 
     Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`,
-    `keys`, `values`,
-    `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`, `insert_many`,
-    `clear`. Iterators are lazy and
-    see the state at their creation. Two partition objects are equal when they are the same object: contents
-    are not compared.
+    `keys`, `values`, `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`,
+    `insert_many`, `clear`. Iterators are lazy and see the state at their creation. Two partition objects are
+    equal when they are the same object: contents are not compared.
     """
 
     _engine: Engine
@@ -72,11 +31,6 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
         partition._engine = engine
         partition._live = live
         return partition
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
     def __repr__(self) -> str:
         return f"<fjeld.Partition {self.name!r} of {self._engine.path}>"
@@ -91,30 +45,11 @@ class Partition(Tree, MutableMapping[bytes, bytes]):
         """How it is stored; kept with it."""
         return self._live.options
 
-    def __len__(self) -> int:
-        return count_entries(self)
-
-    def __bool__(self) -> bool:
-        """Is there an entry? (`len` would read all keys.)"""
-        return not self.is_empty()
-
     def approximate_len(self) -> int:
         """About how many entries it has, at once: overwritten and removed ones that were not compacted yet
         count too.
         """
         return self._engine.approximate_len(self._live)
-
-    def keys(self) -> ReaderKeys:
-        """A view of the keys."""
-        return ReaderKeys(self)
-
-    def values(self) -> ReaderValues:
-        """A view of the values."""
-        return ReaderValues(self)
-
-    def items(self) -> ReaderItems:
-        """A view of the entries."""
-        return ReaderItems(self)
 
     def clear(self) -> None:
         """Remove everything, at once and atomically. Open snapshots and iterators go on seeing what they saw."""

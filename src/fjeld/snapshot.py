@@ -9,16 +9,15 @@ from weakref import WeakValueDictionary
 
 from fjeld.engine import Engine
 from fjeld.errors import ClosedError
-from fjeld.kernel.digest import count_entries
 from fjeld.kernel.reader import Reader
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
-from fjeld.partition import ReaderItems, ReaderKeys, ReaderValues
+from fjeld.mapping import ReaderMapping
 
 __all__ = ["Snapshot", "SnapshotPartition"]
 
 
-class SnapshotPartition(Reader, Mapping[bytes, bytes]):
+class SnapshotPartition(Reader, ReaderMapping, Mapping[bytes, bytes]):
     """One partition as of a snapshot: a read-only Mapping with a partition's reading methods. Any thread may
     use it.
     """
@@ -32,30 +31,6 @@ class SnapshotPartition(Reader, Mapping[bytes, bytes]):
         view.name = live.name
         view._snapshot = snapshot  # whoever reads keeps the snapshot open
         return view
-
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __len__(self) -> int:
-        return count_entries(self)
-
-    def __bool__(self) -> bool:
-        """Is there an entry? (`len` would read all keys.)"""
-        return not self.is_empty()
-
-    def keys(self) -> ReaderKeys:
-        """A view of the keys."""
-        return ReaderKeys(self)
-
-    def values(self) -> ReaderValues:
-        """A view of the values."""
-        return ReaderValues(self)
-
-    def items(self) -> ReaderItems:
-        """A view of the entries."""
-        return ReaderItems(self)
 
 
 class Snapshot:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo, encode_document
 from fjeld.backup.linker import Linker
@@ -53,20 +53,23 @@ class CutLike(Protocol):
     def release(self) -> None: ...
 
 
-class Source(Protocol):
+C = TypeVar("C", bound=CutLike)
+
+
+class Source(Protocol[C]):
     """What a checkpoint needs of an open keyspace: versions and pins, nothing of memtables or levels."""
 
     @property
     def path(self) -> str: ...
     def check_open(self) -> None: ...
     def flush_all(self) -> None: ...
-    def cut(self, make: Callable[..., Any] | None = None) -> Any: ...
-    def finish(self, cut: Any) -> Version: ...
+    def cut(self, make: Callable[..., Any] | None = None) -> C: ...
+    def finish(self, cut: C) -> Version: ...
     def now_ns(self) -> int: ...
 
 
 def take_checkpoint(
-    source: Source,
+    source: Source[C],
     target: str | os.PathLike[str],
     *,
     flush: bool,
@@ -76,8 +79,9 @@ def take_checkpoint(
     cancel: threading.Event | None,
     snapshot: Callable[..., Any] | None,
 ) -> CheckpointInfo:
-    """See Keyspace.backup_to. snapshot: makes the info's snapshot; the source calls it in the moment of the
-    cut.
+    """See Keyspace.backup_to.
+
+    snapshot: makes the info's snapshot; the source calls it in the moment of the cut.
     """
     started = time.perf_counter()
     source.check_open()

@@ -1,15 +1,7 @@
 # The write side of a keyspace: one lock, one journal, one counter of seqnos.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.journal cimport Journal, JournalWriter
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t *m, void *attributes) noexcept
-    int pthread_mutex_destroy(pthread_mutex_t *m) noexcept
-    int pthread_mutex_lock(pthread_mutex_t *m) noexcept
-    int pthread_mutex_trylock(pthread_mutex_t *m) noexcept
-    int pthread_mutex_unlock(pthread_mutex_t *m) noexcept
+from fjeld.kernel.mutex cimport pthread_mutex_t
 
 cdef extern from "<time.h>" nogil:
     ctypedef int clockid_t
@@ -17,7 +9,6 @@ cdef extern from "<time.h>" nogil:
         long tv_sec
         long tv_nsec
     clockid_t CLOCK_REALTIME_COARSE
-    clockid_t CLOCK_MONOTONIC
     int clock_gettime(clockid_t which, timespec *out) noexcept
 
 cdef enum Attention:
@@ -40,5 +31,3 @@ cdef class Commit:
     cdef void unlock(self) noexcept nogil
     cdef int admit(self) except -1
     cdef uint64_t now_ns(self) except -1
-
-cdef uint64_t monotonic_ns() noexcept nogil

@@ -18,16 +18,19 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_atomic_store64,
 )
 from cython.cimports.fjeld.kernel.journal import JournalWriter
+from cython.cimports.fjeld.kernel.mutex import (
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_trylock,
+    pthread_mutex_unlock,
+)
 from cython.cimports.libc.stdint import uint64_t
 
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def monotonic_ns() -> uint64_t:
-    t: timespec
-    clock_gettime(CLOCK_MONOTONIC, cython.address(t))
-    return cython.cast(uint64_t, t.tv_sec) * 1_000_000_000 + cython.cast(uint64_t, t.tv_nsec)
+# For the control plane, which cannot see the enum.
+REFUSE = ATTEND_REFUSE
+DURABLE = ATTEND_DURABLE
+PRESSURE = ATTEND_PRESSURE
 
 
 @cython.cclass

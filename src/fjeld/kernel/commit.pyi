@@ -5,6 +5,10 @@ from typing import Protocol
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.journal import JournalWriter
 
+REFUSE: int
+DURABLE: int
+PRESSURE: int
+
 class Control(Protocol):
     """What the write path asks of the control plane; none is called with the commit lock held."""
 

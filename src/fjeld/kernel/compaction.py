@@ -29,12 +29,13 @@ from cython.cimports.fjeld.kernel.failure import (
     failure_clear,
     raise_failure,
 )
+from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.merge import Source, merge_close, merge_first, merge_step
 from cython.cimports.fjeld.kernel.table import RUN_STREAM
 from cython.cimports.fjeld.kernel.table_writer import TableWriter, writer_add, writer_file_bytes
 from cython.cimports.fjeld.kernel.view import View
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.libc.stdlib import calloc, free, realloc
+from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memcmp, memcpy
 
 from fjeld.errors import CancelledError
@@ -93,13 +94,8 @@ class Compaction:
     def next_key(self, f: cython.pointer[Failure]) -> cython.int:
         """The merge stands on a new key: remember it."""
         s: cython.pointer[Source] = self.merge.order[0]
-        grown: cython.pointer[cython.void]
-        if s.key_bytes > self.key_capacity_bytes or self.key == cython.NULL:
-            grown = realloc(self.key, s.key_bytes * 2 + 64)
-            if grown == cython.NULL:
-                return fail_nomem(f)
-            self.key = cython.cast(cython.pointer[cython.uchar], grown)
-            self.key_capacity_bytes = s.key_bytes * 2 + 64
+        if not reserve(cython.address(self.key), cython.address(self.key_capacity_bytes), s.key_bytes):
+            return fail_nomem(f)
         memcpy(self.key, s.key, s.key_bytes)
         self.key_bytes = s.key_bytes
         self.have_key = True

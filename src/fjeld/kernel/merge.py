@@ -16,6 +16,7 @@ import cython
 from cython.cimports.fjeld.kernel.block import block_release
 from cython.cimports.fjeld.kernel.coding import KIND_VALUE, cbytes, fj_atomic_add, fj_compare, fj_head64
 from cython.cimports.fjeld.kernel.failure import ST_COLD, ST_END, ST_NOMEM, ST_OK, fail_nomem
+from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.memtable import (
     mem_first,
     mem_init,
@@ -37,7 +38,7 @@ from cython.cimports.fjeld.kernel.run import (
     run_seek_before,
 )
 from cython.cimports.libc.stdint import uint32_t, uint64_t
-from cython.cimports.libc.stdlib import calloc, free, realloc
+from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memcmp, memcpy, memset
 
 LOADED_NOTHING = cython.declare(cython.int, 99)
@@ -374,13 +375,9 @@ def last_is(m: cython.pointer[Merge], s: cython.pointer[Source]) -> cython.bint:
 @cython.exceptval(check=False)
 @cython.inline
 def last_set(m: cython.pointer[Merge], s: cython.pointer[Source], f: cython.pointer[Failure]) -> cython.int:
-    grown: cython.pointer[cython.void]
     if s.key_bytes > m.last_capacity or m.last == cython.NULL:
-        grown = realloc(m.last, s.key_bytes * 2 + 64)
-        if grown == cython.NULL:
+        if not reserve(cython.address(m.last), cython.address(m.last_capacity), s.key_bytes):
             return fail_nomem(f)
-        m.last = cython.cast(cython.pointer[cython.uchar], grown)
-        m.last_capacity = s.key_bytes * 2 + 64
     memcpy(m.last, s.key, s.key_bytes)
     m.last_bytes = s.key_bytes
     m.have_last = True

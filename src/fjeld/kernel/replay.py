@@ -14,13 +14,14 @@ from fjeld.errors import CorruptionError
 def replay_journal(
     reader: JournalReader, cores: dict, flushed: dict, last_seqno: int, on_full: object
 ) -> int:
-    """Put every entry newer than its partition's flushed seqno into the partition's memtable; the last seqno
-    read.
+    """Put every entry newer than its partition's flushed seqno into its memtable; the last seqno read.
 
     cores: TreeCore by partition id (entries of others were dropped: they are passed over); flushed: seqno by
-    id; last_seqno: of the journal before (0: none); seqnos must go on from there without a gap. on_full(core)
-    is called when a memtable has reached its size, to put a fresh one in its place. Not thread-safe: nobody
-    else uses the keyspace yet.
+    id; last_seqno: of the journal before (0: none): seqnos must go on from there without a gap.
+
+    on_full(core) is called when a memtable has reached its size, to put a fresh one in its place.
+
+    Not thread-safe: nobody else uses the keyspace yet.
     """
     entry: JournalEntry
     p: cbytes

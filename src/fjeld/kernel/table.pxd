@@ -5,14 +5,7 @@ from fjeld.kernel.cache cimport Cache, BlockCache
 from fjeld.kernel.descriptors cimport Descriptor, Descriptors, DescriptorPool
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.footer cimport Footer
-
-cdef extern from "<pthread.h>" nogil:
-    ctypedef struct pthread_mutex_t:
-        pass
-    int pthread_mutex_init(pthread_mutex_t *m, void *attributes) noexcept
-    int pthread_mutex_destroy(pthread_mutex_t *m) noexcept
-    int pthread_mutex_lock(pthread_mutex_t *m) noexcept
-    int pthread_mutex_unlock(pthread_mutex_t *m) noexcept
+from fjeld.kernel.mutex cimport pthread_mutex_t
 
 cdef struct Table:
     const char *path

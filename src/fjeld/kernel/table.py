@@ -39,6 +39,7 @@ from cython.cimports.fjeld.kernel.failure import (
     raise_failure,
 )
 from cython.cimports.fjeld.kernel.filter import filter_may_contain
+from cython.cimports.fjeld.kernel.mutex import pthread_mutex_destroy, pthread_mutex_init
 from cython.cimports.fjeld.kernel.table_file import (
     ST_NEWER,
     table_close,

@@ -21,8 +21,8 @@ from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK, fail_corrupt, 
 from cython.cimports.fjeld.kernel.files import file_pread, file_size
 from cython.cimports.fjeld.kernel.filter import FILTER_HEADER_BYTES, LINE_BYTES, MAX_PROBES
 from cython.cimports.fjeld.kernel.footer import FOOTER_BYTES, FOOTER_NEWER, FOOTER_SOUND, footer_decode
+from cython.cimports.fjeld.kernel.mutex import pthread_mutex_lock, pthread_mutex_unlock
 from cython.cimports.fjeld.kernel.sparse_index import SparseIndex, index_decode, index_heads
-from cython.cimports.fjeld.kernel.table import pthread_mutex_lock, pthread_mutex_unlock
 from cython.cimports.fjeld.kernel.trailer import (
     BLOCK_FILTER,
     BLOCK_INDEX,

@@ -27,9 +27,10 @@ from cython.cimports.fjeld.kernel.journal import (
     journal_fits,
 )
 from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
+from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.memtable import memtable_insert
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import free, realloc
+from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy
 
 from fjeld.errors import ClosedError
@@ -139,15 +140,10 @@ class WriteBatch:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def grow(self, needed: cython.size_t) -> cython.int:
-        grown: cython.pointer[cython.void]
-        capacity: cython.size_t = needed * 2 if needed > 2048 else 4096
         if needed > MAX_BATCH_BYTES:
             raise ValueError("a batch has at most 4 GiB: split it")
-        grown = realloc(self.data, capacity)
-        if grown == cython.NULL:
+        if not reserve(cython.address(self.data), cython.address(self.capacity_bytes), needed):
             raise MemoryError
-        self.data = cython.cast(cython.pointer[uint8_t], grown)
-        self.capacity_bytes = capacity
         return 0
 
     @cython.cfunc

@@ -11,7 +11,7 @@ from functools import partial
 
 from fjeld.errors import CancelledError, ClosedError, CorruptionError
 from fjeld.journal.rotation import JournalRotation
-from fjeld.kernel.commit import Commit
+from fjeld.kernel.commit import PRESSURE, Commit
 from fjeld.maintenance.backpressure import Decision, Go, Limits, Load, Slow, StallReason, Stop, decide
 from fjeld.maintenance.compact import Compactor
 from fjeld.maintenance.flush import Flusher
@@ -25,12 +25,10 @@ __all__ = ["Maintainer"]
 
 log = logging.getLogger("fjeld")
 
-ATTEND_PRESSURE = 4
-
 # How often a halted writer looks again, in case that nobody has told it.
 LOOK_AGAIN_SECONDS = 0.05
 
-Job = Callable[[], None]
+Job = Callable[[], object]
 
 Claim = tuple[str, int]
 """The kind of a job and, where it is for a partition, that one's id."""
@@ -142,7 +140,7 @@ class Maintainer:
         for partition in self._partitions():
             flush = ("flush", partition.id)
             if partition.sealed_memtables() and self._claim(flush):
-                return self._claimed_job(flush, partial(self._flush, partition))
+                return self._claimed_job(flush, partial(self.flusher.flush, partition))
         if self.flusher.can_retire() and self._claim(RETIRE):
             return self._claimed_job(RETIRE, self.flusher.retire)
         for partition in self._partitions():
@@ -176,9 +174,6 @@ class Maintainer:
                 self._notify()
 
         return run
-
-    def _flush(self, partition: LivePartition) -> None:
-        self.flusher.flush(partition)
 
     def _compact(self, partition: LivePartition) -> None:
         try:
@@ -264,7 +259,7 @@ class Maintainer:
             decision, _ = self._decision()
             if not isinstance(decision, Go) and decision.reason is StallReason.JOURNALS:
                 self._flush_straggler()
-            self._commit.attend(ATTEND_PRESSURE, not isinstance(decision, Go))
+            self._commit.attend(PRESSURE, not isinstance(decision, Go))
 
     def _flush_straggler(self) -> None:
         straggler = self.flusher.straggler()

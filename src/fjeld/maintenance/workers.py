@@ -29,7 +29,7 @@ class Workers:
         self,
         name: str,
         count: int,
-        next_job: Callable[[], Callable[[], None] | None],
+        next_job: Callable[[], Callable[[], object] | None],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._next_job = next_job

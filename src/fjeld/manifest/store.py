@@ -126,16 +126,20 @@ class VersionStore:
         edit: Edit,
         *,
         seqno: int,
-        install: Callable[[Version], None] | None = None,
+        install: Callable[[Version], object] | None = None,
         installed: Edit | None = None,
         created: Sequence[str] = (),
     ) -> Version:
         """Write the edit to the manifest, sync it, then make its version current; the new version.
 
         install(version) runs under the install lock, right after the version was switched: it swaps views,
-        without I/O. installed: what to apply in memory where that differs from what the manifest records.
-        created: paths of the files that the edit adds. They belong to the store from here on. A failed write
-        raises OSError and changes nothing; an edit that does not fit is a ValueError.
+        without I/O.
+
+        installed: what to apply in memory where that differs from what the manifest records.
+
+        created: paths of the files that the edit adds. They belong to the store from here on.
+
+        A failed write raises OSError and changes nothing; an edit that does not fit is a ValueError.
 
         seqno: with this edit, every write up to it is on disk, in tables or in journals that were synced. The manifest
         never states a later one: recovery takes it as the end of what a journal that was lost may have held.
@@ -185,7 +189,7 @@ class VersionStore:
             # The id of a partition that is being created counts once its edit is there, and not before.
             return Counters(self._next_file, self.version.next_partition, seqno)
 
-    def _install(self, edit: Edit, install: Callable[[Version], None] | None) -> Version:
+    def _install(self, edit: Edit, install: Callable[[Version], object] | None) -> Version:
         with self.install_lock:
             before, after = self.version, self.version.apply(edit)
             self._switch_files(before, after)
