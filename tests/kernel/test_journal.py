@@ -157,14 +157,16 @@ def test_many_windows_are_populated_and_given_back(mapped: bool) -> None:
     assert Path("j").read_bytes() == expected.ljust(8 << 20, b"\0")
 
 
-def test_prefaulting_keeps_a_window_ahead_and_no_more() -> None:
+def test_prefaulting_keeps_two_windows_ahead_and_no_more() -> None:
     journal = JournalWriter("j", 3, 4 << 20)
     assert journal.prefault() == 1 << 20
-    assert journal.prefault() == 1 << 20  # 32 bytes, the header, were missing to a whole window ahead
+    assert journal.prefault() == 1 << 20
+    assert journal.prefault() == 64 << 10  # 32 bytes, the header, were missing to two whole windows ahead
     assert journal.prefault() == 0
     journal.append(encode_entry(1, 1, b"k", bytes(1 << 20)), 1, 1, 0, 0)
     assert journal.prefault() == 1 << 20
     assert journal.prefault() == 0
+    assert journal.populated == (3 << 20) + (64 << 10)
     journal.close()
     assert journal.prefault() == 0
 

@@ -363,7 +363,7 @@ def record(**content):
     return {"keyspace": ID, "manifest": 7, **content}
 
 
-SNAPSHOT = record(snapshot=empty().to_json())
+SNAPSHOT = record(snapshot=json.loads(empty().text()))
 
 
 @pytest.mark.parametrize(

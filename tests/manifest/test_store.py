@@ -100,7 +100,7 @@ def test_a_misfit_reaches_neither_manifest_nor_version(store: VersionStore, path
 
 def test_installed_may_differ_from_what_is_recorded(store: VersionStore, path: Path) -> None:
     journal = JournalMeta(number=store.next_file(), last_seqno=5)
-    store.seal(journal)
+    store.seal(journal, store.prepare_seal(journal.number))
     assert store.version.journals == (journal,)
     assert recorded(path).journals == ()
     finished = JournalMeta(number=journal.number, last_seqno=5, size_bytes=100, xxh128=SUM)
@@ -156,7 +156,8 @@ def test_journals_live_as_long_as_they_are_held(store: VersionStore) -> None:
     number = store.next_file()
     file = Path(store.journal_path(number))
     file.touch()
-    held = [store.seal(JournalMeta(number=number, last_seqno=3))]
+    held = [store.prepare_seal(number)]
+    store.seal(JournalMeta(number=number, last_seqno=3), held[0])
     assert store.live_journals() == held
     store.edit(Edit.of(RetireJournals(number + 1)), seqno=3)
     store.reaper.reap()

@@ -19,7 +19,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ from fjeld.kernel import files
 from fjeld.manifest.current import publish_current
 from fjeld.manifest.log import ManifestWriter
 from fjeld.manifest.marker import write_marker
-from fjeld.manifest.state import Parent
+from fjeld.manifest.state import FileRecord, Parent
 from fjeld.manifest.version import Version
 from fjeld.sync_points import sync_point
 
@@ -101,10 +101,12 @@ def take_checkpoint(
             created_at = EPOCH + timedelta(microseconds=source.now_ns() // 1000)
             pinned = source.finish(cut)
             sync_point("backup:finished")
-            linker = _move(source.path, staging.path, pinned, link, progress, cancel)
+            records = tuple(pinned.files())
+            linker = _move(source.path, staging.path, records, link, progress, cancel)
             sync_point("backup:linked")
             source.check_open()
-            version = _write_metadata(staging.path, pinned, cut.seqno, created_at, metadata)
+            version = _checkpoint_of(pinned, cut.seqno)
+            _write_metadata(staging.path, version, records, created_at, metadata)
             sync_point("backup:written")
             source.check_open()
             staging.publish()
@@ -125,7 +127,7 @@ def take_checkpoint(
         created_at=created_at,
         seqno=cut.seqno,
         partitions=tuple(sorted(state.name for state in version.partitions.values())),
-        files=tuple(version.files()),
+        files=records,
         linked_bytes=linker.linked_bytes,
         reflinked_bytes=linker.reflinked_bytes,
         copied_bytes=linker.copied_bytes,
@@ -170,13 +172,12 @@ def _check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | N
 def _move(
     source: str,
     staging: str,
-    version: Version,
+    records: Sequence[FileRecord],
     link: str,
     progress: Progress | None,
     cancel: threading.Event | None,
 ) -> Linker:
     """Step 4."""
-    records = list(version.files())
     meter = Meter(len(records), sum(record.size_bytes or 0 for record in records), progress, cancel)
     meter.check()
     linker = Linker(source, staging, meter, link=link == "auto")
@@ -184,25 +185,28 @@ def _move(
     return linker
 
 
-def _write_metadata(
-    staging: str,
-    pinned: Version,
-    seqno: int,
-    created_at: datetime,
-    metadata: Mapping[str, Any] | None,
-) -> Version:
-    """Step 5; the version that the checkpoint is: the pinned one with an identity of its own."""
-    number = pinned.next_file
-    version = replace(
+def _checkpoint_of(pinned: Version, seqno: int) -> Version:
+    """The version that the checkpoint is: the pinned one with an identity of its own."""
+    return replace(
         pinned,
         id=str(uuid.uuid4()),
         parent=Parent(pinned.id, seqno),
         seqno=seqno,
-        next_file=number + 1,
+        next_file=pinned.next_file + 1,
     )
+
+
+def _write_metadata(
+    staging: str,
+    version: Version,
+    records: Sequence[FileRecord],
+    created_at: datetime,
+    metadata: Mapping[str, Any] | None,
+) -> None:
+    """Step 5."""
+    number = version.next_file - 1
     ManifestWriter(staging, number, version).close()
     publish_current(staging, number)
-    document = encode_document(version, created_at, metadata)
+    document = encode_document(version, records, created_at, metadata)
     files.create_file(os.path.join(staging, CHECKPOINT_NAME), document, seal=True)
     write_marker(staging)
-    return version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -53,9 +53,15 @@ class CheckpointInfo:
     """With with_snapshot=True: a Snapshot of the source at exactly `seqno`."""
 
 
-def encode_document(version: Version, created_at: datetime, metadata: Mapping[str, Any] | None) -> bytes:
-    """checkpoint.json for a checkpoint that consists of `version`; its last member is the checksum of the
-    others.
+def encode_document(
+    version: Version,
+    records: Iterable[FileRecord],
+    created_at: datetime,
+    metadata: Mapping[str, Any] | None,
+) -> bytes:
+    """checkpoint.json for a checkpoint that consists of `version` and its files; a file a line.
+
+    Its last member is the checksum of the others, as canonical JSON: members in order, no spaces.
     """
     assert version.parent is not None
     document: dict[str, Any] = {
@@ -66,11 +72,15 @@ def encode_document(version: Version, created_at: datetime, metadata: Mapping[st
         "seqno": version.seqno,
         "partitions": sorted(state.name for state in version.partitions.values()),
         "metadata": metadata,
-        "files": [
-            {"path": file.path, "size_bytes": file.size_bytes, "xxh128": file.xxh128}
-            for file in version.files()
-        ],
+        "files": [],
     }
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-    document["xxh128"] = xxh128_hex(canonical)
-    return json.dumps(document, indent=1).encode() + b"\n"
+    # The files by hand: a checkpoint may have many thousands, and paths and checksums need no escapes.
+    entries = [
+        f'{{"path":"{file.path}","size_bytes":{file.size_bytes},"xxh128":"{file.xxh128}"}}'
+        for file in records
+    ]
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    head, tail = canonical.split('"files":[]', 1)
+    checksum = xxh128_hex(f'{head}"files":[{",".join(entries)}]{tail}'.encode())
+    lines = ",\n".join(entries)
+    return f'{head}"files":[\n{lines}\n]{tail[:-1]},"xxh128":"{checksum}"}}\n'.encode()

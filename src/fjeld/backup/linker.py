@@ -41,10 +41,9 @@ class Linker:
             self._link_some(records[start : start + LINKS_AT_ONCE])
 
     def _link_some(self, records: Sequence[FileRecord]) -> None:
-        outcomes = files.link_many(
-            [os.fsencode(os.path.join(self._source, record.path)) for record in records],
-            [os.fsencode(os.path.join(self._target, record.path)) for record in records],
-        )
+        source, target = (os.fsencode(os.path.join(folder, "")) for folder in (self._source, self._target))
+        names = [record.path.encode() for record in records]
+        outcomes = files.link_many([source + name for name in names], [target + name for name in names])
         linked = [record for record, errnum in zip(records, outcomes, strict=True) if errnum == 0]
         linked_bytes = sum(record.size_bytes or 0 for record in linked)
         self.linked_bytes += linked_bytes

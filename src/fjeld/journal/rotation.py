@@ -27,6 +27,7 @@ from fjeld.journal.spares import SpareJournals, discard
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.journal import JournalWriter
+from fjeld.kernel.journal_ahead import JournalAhead
 from fjeld.manifest.edit import Edit, FinishJournal, RetireJournals, SealJournal
 from fjeld.manifest.live_file import LiveFile
 from fjeld.manifest.state import JournalMeta
@@ -99,6 +100,8 @@ class JournalRotation:
         self._sync_lock = threading.Lock()
         self._finish_lock = threading.Lock()
         self._spares = SpareJournals(self._create, journal_bytes)
+        self._ahead = JournalAhead()
+        self._populator = threading.Thread(target=self._ahead.run, name="fjeld-journal", daemon=True)
         self._unfinished: list[Sealed] = []
         """Oldest first. Guarded by the commit lock."""
         self._closed = False
@@ -120,7 +123,11 @@ class JournalRotation:
 
     def start(self) -> None:
         """Begin with a fresh journal. Requires: nobody writes yet."""
-        self._commit.replace_journal(self._create(self._journal_bytes))
+        first = self._create(self._journal_bytes)
+        with self._commit:
+            self._commit.replace_journal(first)
+            self._ahead.watch(first)
+        self._populator.start()
 
     def prepare_spares(self) -> None:
         """Make the next journals ready. A worker's job; raises OSError where there is no space."""
@@ -137,9 +144,10 @@ class JournalRotation:
             if self._fits(record_bytes):
                 return
             spare = self._spares.take(record_bytes + SLACK_BYTES)
+            file = self._prepare()
             try:
                 with self._commit:
-                    self._switch(spare)
+                    self._switch(spare, file)
             finally:
                 self._put_back(spare)
         self._wake()
@@ -157,13 +165,14 @@ class JournalRotation:
         with self._switch_lock:
             self._check_open()
             spare = self._spares.take(0)
+            file = self._prepare()
             sync_point("journal:before_cut")
             try:
                 with self._commit:
                     started = time.perf_counter()
                     active = self._commit.active_journal
                     if active is not None and active.last_seqno:
-                        self._switch(spare)
+                        self._switch(spare, file)
                     then()
                     held_seconds = time.perf_counter() - started
             finally:
@@ -171,11 +180,17 @@ class JournalRotation:
         self._wake()
         return held_seconds
 
-    def _switch(self, spare: JournalWriter) -> None:
-        """Requires: switch lock and commit lock."""
+    def _prepare(self) -> LiveFile | None:
+        """What `_switch` needs and can be made without the commit lock. Requires: switch lock."""
+        active = self._commit.active_journal
+        return None if active is None else self._store.prepare_seal(active.number)
+
+    def _switch(self, spare: JournalWriter, file: LiveFile | None) -> None:
+        """Requires: switch lock and commit lock; `file` of the active journal."""
         sealed = self._commit.replace_journal(spare)
-        if sealed is not None:
-            file = self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno))
+        self._ahead.watch(spare)
+        if sealed is not None and file is not None:
+            self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno), file)
             self._unfinished.append(Sealed(sealed, file))
 
     def _put_back(self, spare: JournalWriter) -> None:
@@ -314,6 +329,7 @@ class JournalRotation:
         with self._switch_lock, self._finish_lock, self._sync_lock:
             self._closed = True
             with self._commit:
+                self._ahead.watch(None)
                 writers = [sealed.writer for sealed in self._unfinished]
                 active = self._commit.active_journal
                 self._unfinished = []
@@ -325,3 +341,6 @@ class JournalRotation:
                 with suppress(OSError):
                     writer.close()
             self._spares.close()
+        self._ahead.stop()
+        if self._populator.is_alive():
+            self._populator.join()

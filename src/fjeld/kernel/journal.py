@@ -8,10 +8,6 @@
 An append is a store into the page cache: it survives the process without a system call. The checksum is
 stored last, so a process that is killed in between leaves no valid record.
 
-Writing to a page that is not populated costs a page fault (427 ns a record of 160 bytes, against 5 ns, and 43
-ns amortised for populating; measured on ext4, Linux 6.18). So pages are populated in windows ahead of the
-writer, by a background thread that calls `prefault` or else by the writer itself, and given back behind it.
-
 Thread safety: `journal_fits`, `journal_begin`, `journal_commit`, `append` and `seal` require the commit lock.
 All other methods may be called from any thread beside them and each other.
 """
@@ -35,9 +31,7 @@ from cython.cimports.fjeld.kernel.files import (
     file_close,
     file_create,
     file_map,
-    file_populate,
     file_pwrite,
-    file_release,
     file_seal,
     file_sync,
     file_sync_all,
@@ -45,6 +39,7 @@ from cython.cimports.fjeld.kernel.files import (
     file_unlink,
     file_unmap,
 )
+from cython.cimports.fjeld.kernel.journal_pages import AHEAD_BYTES, pages_prefault, pages_reach
 from cython.cimports.libc import errno as e
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, realloc
@@ -54,16 +49,7 @@ from fjeld.kernel.checksum import file_xxh128
 
 __all__ = ["JournalWriter", "encode_entry"]
 
-# What the writer populates when it has to by itself: long enough that the call is 43 ns a record, short
-# enough that a write waits for it no longer than 70 us.
-_WRITER_WINDOW_BYTES = cython.declare(uint64_t, 256 << 10)
-# A background thread keeps at least this far ahead of the writer, at most twice as far; and so much stays
-# resident behind it.
-_AHEAD_BYTES = cython.declare(uint64_t, 1 << 20)
-_BEHIND_BYTES = cython.declare(uint64_t, 1 << 20)
 _RECORD_BYTES_MAX = cython.declare(uint64_t, 0xFFFFFFFF)
-# A multiple of every page size in use.
-_PAGE_BYTES = cython.declare(uint64_t, 64 << 10)
 
 
 # ---- entries ----
@@ -147,9 +133,8 @@ def journal_begin(j: cython.pointer[Journal], bytes: cython.size_t) -> cython.po
     if j.map == cython.NULL:
         return _begin_in_buffer(j, bytes)
     end: uint64_t = j.position + _padded(bytes)
-    populated: uint64_t = fj_atomic_load64(cython.address(j.populated))
-    if end > populated:
-        status: cython.int = _populate(j, populated, max(end, populated + _WRITER_WINDOW_BYTES))
+    if end > fj_atomic_load64(cython.address(j.alarm)):
+        status: cython.int = pages_reach(j, end)
         if status < 0:
             j.errnum = -status
             return cython.NULL
@@ -238,55 +223,6 @@ def _write_seal(j: cython.pointer[Journal]) -> cython.int:
     if status >= 0:
         j.sealed = True
     return status
-
-
-# ---- pages ----
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _populate(j: cython.pointer[Journal], start: uint64_t, end: uint64_t) -> cython.int:
-    """Populate from `start` to `end` at least; two threads may do the same. -EIO: no write is possible."""
-    end = min((end + _WRITER_WINDOW_BYTES - 1) & ~(_WRITER_WINDOW_BYTES - 1), j.capacity_bytes)
-    status: cython.int = file_populate(j.fd, j.map + start, end - start)
-    if status == -e.EFAULT:
-        return -e.EIO
-    if status == -e.EINVAL:
-        end = j.capacity_bytes  # a kernel before 5.14: pages are populated one by one as they are written
-    # Any other refusal is of memory for now, and the same holds.
-    fj_atomic_raise64(cython.address(j.populated), end)
-    _release_behind(j)
-    return 0
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _release_behind(j: cython.pointer[Journal]) -> cython.void:
-    position: uint64_t = fj_atomic_load64(cython.address(j.position))
-    released: uint64_t = fj_atomic_load64(cython.address(j.released))
-    if position < released + 2 * _BEHIND_BYTES:
-        return
-    end: uint64_t = (position - _BEHIND_BYTES) & ~(_PAGE_BYTES - 1)
-    file_release(j.map + released, end - released)
-    fj_atomic_raise64(cython.address(j.released), end)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def journal_prefault(j: cython.pointer[Journal]) -> int64_t:
-    if j.map == cython.NULL:
-        return 0
-    populated: uint64_t = fj_atomic_load64(cython.address(j.populated))
-    ahead: uint64_t = fj_atomic_load64(cython.address(j.position)) + _AHEAD_BYTES
-    if populated >= j.capacity_bytes or populated >= ahead:
-        return 0
-    # The writer may have overtaken: what it has populated itself is not done again.
-    if _populate(j, populated, populated + _AHEAD_BYTES) < 0:
-        return 0  # the writer will meet it, and has somebody to tell
-    return fj_atomic_load64(cython.address(j.populated)) - populated
 
 
 # ---- the file ----
@@ -459,12 +395,12 @@ class JournalWriter:
             return self.summary
 
     def prefault(self):
-        """For a background thread: populate ahead of the writer. The bytes; 0: enough are."""
+        """For a background thread: populate a mebibyte more ahead of the writer. The bytes; 0: enough are."""
         j: cython.pointer[Journal] = self.journal
         populated: int64_t
         with self.map_lock:
             with cython.nogil:
-                populated = journal_prefault(j)
+                populated = pages_prefault(j, AHEAD_BYTES)
         return populated
 
     def close(self):
@@ -487,6 +423,11 @@ class JournalWriter:
     @property
     def capacity_bytes(self):
         return self.journal.capacity_bytes
+
+    @property
+    def populated(self):
+        """Up to here no write meets a page fault."""
+        return fj_atomic_load64(cython.address(self.journal.populated))
 
     @property
     def sealed(self):

@@ -34,7 +34,9 @@ __all__ = [
     "RECORD_HEADER_BYTES",
     "Record",
     "check_header",
+    "encode_json",
     "encode_record",
+    "frame",
     "has_whole_payload",
     "mark",
     "record_at",
@@ -72,7 +74,11 @@ class Record:
 
 def encode_record(value: dict[str, object], offset: int) -> bytes:
     """The record of a JSON object, for this place in the file."""
-    payload = _encode(value)
+    return frame(encode_json(value).encode(), offset)
+
+
+def frame(payload: bytes, offset: int) -> bytes:
+    """The record of a payload that is encoded already, for this place in the file."""
     length = LENGTH_LAYOUT.pack(len(payload))
     return RECORD_LAYOUT.pack(len(payload), 0, xxh64(length + payload, offset)) + payload
 
@@ -110,7 +116,7 @@ def mark(keyspace: object, manifest: int) -> bytes:
 
     It is nowhere else: quotes within JSON strings are escaped.
     """
-    return b'{"keyspace":%b,"manifest":%d,' % (_encode(keyspace), manifest)
+    return b'{"keyspace":%b,"manifest":%d,' % (encode_json(keyspace).encode(), manifest)
 
 
 def has_whole_payload(data: bytes, offset: int) -> bool:
@@ -130,5 +136,6 @@ def has_whole_payload(data: bytes, offset: int) -> bool:
     return True
 
 
-def _encode(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+def encode_json(value: object) -> str:
+    """Without spaces, members in the order in which they are."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -47,7 +47,8 @@ class ManifestWriter:
         self.broken = False
         self._keyspace = version.id
         self._pid = os.getpid()
-        snapshot = framing.encode_record(self._payload("snapshot", version.to_json()), framing.HEADER_BYTES)
+        mark = framing.mark(version.id, number)
+        snapshot = framing.frame(b'%b"snapshot":%b}' % (mark, version.text().encode()), framing.HEADER_BYTES)
         self._snapshot_bytes = len(snapshot)
         self._file: files.AppendFile | None = files.AppendFile(self.path)
         try:
