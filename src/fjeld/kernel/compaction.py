@@ -11,15 +11,23 @@ until it meets its own value: else, once a later weak tombstone and that newer v
 value would show again.
 
 Versions of one key are never split between two outputs.
+
+A filter, where the user has one, is asked about the newest values that no open snapshot sees (`filter_queue`).
+
+A range [start, stop) makes one of several compactions over the same inputs, which can run at once: what they
+keep is together what a single one would.
 """
 
 import cython
+from cython.cimports.cpython.bytes import PyBytes_AS_STRING
 from cython.cimports.fjeld.kernel.coding import (
     KIND_TOMBSTONE,
     KIND_VALUE,
     KIND_WEAK_TOMBSTONE,
+    cbytes,
     fj_atomic_load,
     fj_atomic_store,
+    fj_compare,
 )
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
@@ -29,8 +37,9 @@ from cython.cimports.fjeld.kernel.failure import (
     failure_clear,
     raise_failure,
 )
+from cython.cimports.fjeld.kernel.filter_queue import QUEUE_ASK, QUEUE_BOTTOM, FilterQueue
 from cython.cimports.fjeld.kernel.memory import reserve
-from cython.cimports.fjeld.kernel.merge import Source, merge_close, merge_first, merge_step
+from cython.cimports.fjeld.kernel.merge import Source, merge_close, merge_first, merge_seek, merge_step
 from cython.cimports.fjeld.kernel.table import RUN_STREAM
 from cython.cimports.fjeld.kernel.table_writer import TableWriter, writer_add, writer_file_bytes
 from cython.cimports.fjeld.kernel.view import View
@@ -41,6 +50,7 @@ from cython.cimports.libc.string import memcmp, memcpy
 from fjeld.errors import CancelledError
 
 CANCELLED = cython.declare(cython.int, 7)
+FILTER_DUE = cython.declare(cython.int, 8)
 NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
 CHECK_EVERY = cython.declare(
     uint64_t, 4096
@@ -51,9 +61,31 @@ CHECK_EVERY = cython.declare(
 class Compaction:
     """One merge, drained into one table after another. One thread; `cancel` may come from any."""
 
-    def __cinit__(self, inputs: View, snapshots: list, drop_tombstones: bool):
+    def __cinit__(
+        self,
+        inputs: View,
+        snapshots: list,
+        drop_tombstones: bool,
+        *,
+        start: bytes | None = None,
+        stop: bytes | None = None,
+        splits: tuple = (),
+        filter: object = None,
+    ):
+        """splits: keys, ascending, at which another output begins. filter: see `FilterQueue`; None: all stay."""
         i: cython.Py_ssize_t
         self.inputs = inputs
+        self.keys = (start, stop, *splits)
+        if filter is not None:
+            self.queue = FilterQueue(filter)
+        self.bounds = cython.cast(cython.pointer[Bound], calloc(len(self.keys), cython.sizeof(Bound)))
+        if self.bounds == cython.NULL:
+            raise MemoryError
+        for i, key in enumerate(self.keys):
+            if key is not None:
+                self.bounds[i].key = PyBytes_AS_STRING(key)
+                self.bounds[i].key_bytes = len(key)
+        self.split_count = len(splits)
         self.drop_tombstones = drop_tombstones
         self.snapshots = cython.cast(
             cython.pointer[uint64_t], calloc(len(snapshots) + 1, cython.sizeof(uint64_t))
@@ -68,6 +100,7 @@ class Compaction:
     def __dealloc__(self):
         merge_close(cython.address(self.merge))
         free(self.snapshots)
+        free(self.bounds)
         free(self.key)
 
     @cython.cfunc
@@ -112,7 +145,7 @@ class Compaction:
         if self.drop_tombstones and self.stripe == 0:
             self.entries_dropped += 1
             return ST_OK
-        return writer_add(w, self.key, self.key_bytes, tag, cython.NULL, 0, f)
+        return self.emit(w, self.key, self.key_bytes, tag, cython.NULL, 0, 0, f)
 
     @cython.cfunc
     @cython.nogil
@@ -165,14 +198,69 @@ class Compaction:
             self.pending_weak = True
             self.weak_tag = s.tag
             return ST_OK
+        flags: cython.int = 0
+        if kind == KIND_VALUE and stripe == self.snapshot_count:
+            flags = QUEUE_ASK  # no open snapshot sees it
         if self.drop_tombstones and stripe == 0:
             if kind != KIND_VALUE:
                 self.entries_dropped += 1
                 return ST_OK
             tag = KIND_VALUE  # seqno 0
+            flags |= QUEUE_BOTTOM
         elif kind == KIND_VALUE:
             self.under_value = True
-        return writer_add(w, s.key, s.key_bytes, tag, s.value, s.value_bytes, f)
+        return self.emit(w, s.key, s.key_bytes, tag, s.value, s.value_bytes, flags, f)
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def emit(
+        self,
+        w: cython.pointer[Writer],
+        key: cbytes,
+        key_bytes: cython.size_t,
+        tag: uint64_t,
+        value: cbytes,
+        value_bytes: cython.size_t,
+        flags: cython.int,
+        f: cython.pointer[Failure],
+    ) -> cython.int:
+        if self.queue is not None:
+            return self.queue.add(key, key_bytes, tag, value, value_bytes, flags, f)
+        return writer_add(w, key, key_bytes, tag, value, value_bytes, f)
+
+    # ---- the loop ----
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def begin(self, f: cython.pointer[Failure]) -> cython.int:
+        self.started = True
+        first: cython.pointer[Bound] = self.bounds + START
+        if first.key == cython.NULL:
+            return merge_first(cython.address(self.merge), f)
+        return merge_seek(cython.address(self.merge), cython.cast(cbytes, first.key), first.key_bytes, f)
+
+    @cython.cfunc
+    @cython.inline
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def reached(self, bound: cython.pointer[Bound]) -> cython.bint:
+        """Does the merge stand on this key or behind it?"""
+        s: cython.pointer[Source] = self.merge.order[0]
+        return fj_compare(s.key, s.key_bytes, cython.cast(cbytes, bound.key), bound.key_bytes) >= 0
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def output_ends(self, w: cython.pointer[Writer], target_bytes: uint64_t) -> cython.bint:
+        """The merge stands on a new key: does it go into another output?"""
+        split: cython.bint = False
+        while self.split_index < self.split_count and self.reached(self.bounds + SPLITS + self.split_index):
+            self.split_index += 1
+            split = True
+        return writer_file_bytes(w) >= target_bytes or (split and self.have_key)
 
     @cython.cfunc
     @cython.nogil
@@ -182,17 +270,21 @@ class Compaction:
     ) -> cython.int:
         status: cython.int
         if not self.started:
-            self.started = True
-            status = merge_first(cython.address(self.merge), f)
+            status = self.begin(f)
             if status != ST_OK:
                 return status
         while self.merge.active:
+            if self.queue is not None and self.queue.full():
+                return FILTER_DUE
             if not self.same_key():
                 if self.pending_weak:
                     status = self.settle_weak(w, self.weak_tag, f)
                     if status != ST_OK:
                         return status
-                if writer_file_bytes(w) >= target_bytes:
+                    continue  # what was written may have filled the queue
+                if self.bounds[STOP].key != cython.NULL and self.reached(self.bounds + STOP):
+                    break
+                if self.output_ends(w, target_bytes):
                     self.have_key = False  # the next output begins with this key
                     return ST_OK
                 status = self.next_key(f)
@@ -212,19 +304,36 @@ class Compaction:
         return ST_OK
 
     def run(self, writer: TableWriter, target_bytes: int) -> bool:
-        """Fill one table up to about target_bytes; True while there is more for another. Lets go of the GIL."""
+        """Fill one table up to about target_bytes; True while there is more for another. Lets go of the GIL.
+
+        What the filter raises is raised: the output is to be abandoned.
+        """
         failure: Failure
         status: cython.int
         target: uint64_t = target_bytes
         w: cython.pointer[Writer] = writer.writer
         failure_clear(cython.address(failure))
-        with cython.nogil:
-            status = self.drain(w, target, cython.address(failure))
+        while True:
+            with cython.nogil:
+                status = self.drain(w, target, cython.address(failure))
+            if self.queue is None or (status != ST_OK and status != FILTER_DUE):
+                break
+            self.queue.ask()
+            again: cython.bint = status == FILTER_DUE
+            with cython.nogil:
+                status = self.queue.write(w, cython.address(failure))
+            if status != ST_OK or not again:
+                break
         if status == CANCELLED:
             raise CancelledError("the compaction was cancelled")
         if status < 0 or status == ST_COLD:
             raise_failure(cython.address(failure))
         return not self.ended
+
+    @property
+    def entries_refused(self):
+        """How many the filter refused."""
+        return 0 if self.queue is None else self.queue.entries_refused
 
     def cancel(self):
         """Make `run` raise CancelledError soon. From any thread."""
