@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import clear_sync_points
 from tests.small import small_options
+
+# Time says something of the machine and what else it does, and nothing of the code.
+settings.register_profile("fjeld", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fjeld")
 
 
 @pytest.fixture

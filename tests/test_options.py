@@ -5,7 +5,15 @@ import dataclasses
 import pytest
 
 from fjeld.errors import InvalidOptionError, UnsupportedFormatError
-from fjeld.options import LEVELS, KeyspaceOptions, Leveled, PartitionOptions, PersistMode
+from fjeld.options import (
+    LEVELS,
+    Fifo,
+    KeyspaceOptions,
+    Leveled,
+    PartitionOptions,
+    PersistMode,
+    SizeTiered,
+)
 
 
 def test_defaults_are_valid():
@@ -35,6 +43,14 @@ def test_modes_are_ordered_by_what_they_promise():
         (Leveled, "level_ratio", 1),
         (Leveled, "level1_bytes", 0),
         (Leveled, "table_bytes", 0),
+        (SizeTiered, "min_runs", 1),
+        (SizeTiered, "max_runs", 3),
+        (SizeTiered, "size_ratio", 0.5),
+        (SizeTiered, "size_ratio", float("nan")),
+        (SizeTiered, "max_space_amplification", 0),
+        (Fifo, "max_bytes", 0),
+        (Fifo, "max_age_seconds", 0),
+        (Fifo, "max_age_seconds", float("inf")),
         (PartitionOptions, "compression", ()),
         (PartitionOptions, "compression", ("snappy",)),
         (PartitionOptions, "compression", ("lz4",) * (LEVELS + 1)),
@@ -57,6 +73,12 @@ def test_a_senseless_value_is_an_error_that_names_the_option(kind, option, value
         (KeyspaceOptions, "clock", 5),
         (KeyspaceOptions, "mapped_journal", 1),
         (Leveled, "level_ratio", "10"),
+        (SizeTiered, "min_runs", 4.0),
+        (SizeTiered, "size_ratio", True),
+        (SizeTiered, "size_ratio", "2"),
+        (Fifo, "max_bytes", None),
+        (Fifo, "max_age_seconds", "60"),
+        (PartitionOptions, "compaction", 5),
         (PartitionOptions, "compaction", "leveled"),
         (PartitionOptions, "compression", "lz4"),
         (PartitionOptions, "compression", (1,)),
@@ -68,7 +90,7 @@ def test_a_wrong_type_is_a_type_error_that_names_the_option(kind, option, value)
         kind(**{option: value})
 
 
-@pytest.mark.parametrize("kind", [KeyspaceOptions, Leveled, PartitionOptions])
+@pytest.mark.parametrize("kind", [KeyspaceOptions, Leveled, SizeTiered, Fifo, PartitionOptions])
 def test_options_are_frozen_and_keyword_only(kind):
     with pytest.raises(TypeError):
         kind(1)
@@ -114,6 +136,7 @@ def test_options_that_an_older_version_did_not_write_have_their_defaults():
     [
         {"shiny": 1},
         {"compaction": {"strategy": "leveled", "shiny": 1}},
+        {"compaction": {"strategy": "size_tiered", "shiny": 1}},
         {"compaction": {"strategy": "shiny"}},
     ],
 )

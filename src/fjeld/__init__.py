@@ -21,9 +21,10 @@ from fjeld.errors import (
     UnsupportedFormatError,
 )
 from fjeld.keyspace import Keyspace, open
-from fjeld.options import KeyspaceOptions, Leveled, PartitionOptions, PersistMode
+from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, PersistMode, SizeTiered
 from fjeld.partition import Partition
 from fjeld.pin import Pin, PinnedFile
+from fjeld.prometheus import prometheus_text
 from fjeld.snapshot import Snapshot
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "ClosedError",
     "ConflictError",
     "CorruptionError",
+    "Fifo",
     "FjeldError",
     "InvalidOptionError",
     "Keyspace",
@@ -48,8 +50,10 @@ __all__ = [
     "Pin",
     "PinnedFile",
     "PoisonedError",
+    "SizeTiered",
     "Snapshot",
     "UnsupportedFormatError",
     "__version__",
     "open",
+    "prometheus_text",
 ]

@@ -9,29 +9,32 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, TypeAlias, TypeVar
 
 from fjeld.cut import Cut, SnapshotLike
 from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
+from fjeld.ingestion import Ingestion, Pairs
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel import files
 from fjeld.kernel.commit import DURABLE, REFUSE, Commit
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
+from fjeld.maintenance.activity import Activity
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.maintainer import Maintainer
 from fjeld.maintenance.open_snapshots import OpenSnapshots
 from fjeld.manifest.edit import ClearPartition, CreatePartition, DropPartition, Edit
-from fjeld.manifest.state import PartitionState
+from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
 from fjeld.shield import shielded
+from fjeld.statistics.figures import KeyspaceFigures, to_json
+from fjeld.statistics.gather import keyspace_figures, partition_figures
 from fjeld.sync_points import sync_point
 
 __all__ = ["Engine"]
@@ -53,6 +56,7 @@ class Engine:
         self.options = options
         self.store = store
         self.snapshots = OpenSnapshots()
+        self.activity = Activity()
         self.commit = Commit(self, options.clock)
         self.rotation = JournalRotation(
             store,
@@ -63,9 +67,10 @@ class Engine:
             poison=self.poison,
         )
         self.maintainer = Maintainer(
-            store, self.commit, self.rotation, self.snapshots, options, self._all_partitions
+            store, self.commit, self.rotation, self.snapshots, options, self._all_partitions, self._keep_views
         )
         self.partitions: dict[str, LivePartition] = {}
+        self.ingestion = Ingestion(store, self.commit, self.rotation, self.maintainer.flusher, self)
         self._lock_fd = lock_fd
         self._pid = os.getpid()
         self._catalog = threading.RLock()
@@ -79,6 +84,7 @@ class Engine:
         """Recovery is done: begin background work."""
         if self.options.durability is not PersistMode.BUFFER:
             self.commit.attend(DURABLE, True)
+            self.commit.sync_everything(self.options.durability is PersistMode.SYNC_ALL)
         self.maintainer.start()
 
     def seal_replayed(self, core: TreeCore) -> None:
@@ -105,14 +111,16 @@ class Engine:
     def _adopt(self, state: PartitionState) -> LivePartition:
         view = View((MemtableOwner(),), self.store.levels(state))
         core = TreeCore(self.commit, state.id, state.name, self.options.memtable_bytes, view)
-        live = LivePartition(core, state.options)
+        live = LivePartition(core, state.options, Activity(total=self.activity))
         self.partitions[state.name] = live
         return live
 
     # ---- what the kernel asks (kernel.commit.Control) ----
 
     def refuse(self) -> None:
-        """Raise why writes are refused."""
+        """Raise why writes are refused; wait while they are only held."""
+        if self._refusal is None:
+            self.ingestion.wait()
         if self._refusal is not None:
             raise self._refusal()
 
@@ -138,6 +146,9 @@ class Engine:
     def persist_write(self, seqno: int) -> None:
         mode = self.options.durability
         self.persist(PersistMode.SYNC_DATA if mode is PersistMode.BUFFER else mode, seqno)
+
+    def sync_failed(self, error: OSError) -> None:
+        raise self.rotation.sync_failed(error) from error
 
     def poison(self, cause: BaseException) -> None:
         """Refuse writes from here on."""
@@ -210,7 +221,7 @@ class Engine:
         with self._catalog:
             self.refuse()
             live = self.find(name)
-            with self._alone(live):
+            with live.alone():
                 self._refuse_writes(live)
                 try:
                     seqno = self.commit.last_seqno
@@ -228,13 +239,6 @@ class Engine:
         self.maintainer.forget(live)
         self._wake()
 
-    @contextmanager
-    def _alone(self, live: LivePartition) -> Iterator[None]:
-        """No flush and no compaction of the partition runs inside."""
-        live.cancel_compaction()
-        with live.flush_lock, live.compaction_lock:
-            yield
-
     def _refuse_writes(self, live: LivePartition) -> None:
         with self.commit:
             live.core.refuse()
@@ -248,16 +252,14 @@ class Engine:
         with self._catalog:
             self.check_partition(live)
             self.refuse()
-            with self._alone(live):
+            with live.alone():
                 with self.commit:
                     seqno = self.commit.last_seqno
                     live.seal_active(self.store)
                 sealed = live.sealed_memtables()
 
                 def install(version: Version) -> None:
-                    kept = live.core.current_view()
-                    for snapshot in list(self._snapshot_objects):
-                        snapshot.keep(live, kept)
+                    self._keep_views(live)
                     live.swap(self.store, version.partitions[live.id], sealed)
 
                 # A clear must not outlive what was before it.
@@ -267,7 +269,34 @@ class Engine:
         self.maintainer.forget(live)
         self._wake()
 
+    def ingest(self, live: LivePartition, pairs: Pairs) -> int:
+        self.check_partition(live)
+        self.refuse()
+        tables = self.ingestion.build(live, pairs)
+        if tables:
+            self._add(live, tables)
+        return sum(table.entries for table in tables)
+
+    @shielded
+    def _add(self, live: LivePartition, tables: list[TableMeta]) -> None:
+        try:
+            self.ingestion.add(live, tables)
+        finally:
+            self.maintainer.update_pressure()
+            self._wake()  # nothing was compacted meanwhile
+
+    @property
+    def is_refusing(self) -> bool:
+        """Are writes refused for good?"""
+        return self._refusal is not None
+
     # ---- snapshots and cuts ----
+
+    def _keep_views(self, live: LivePartition) -> None:
+        """What a partition has is about to go: open snapshots keep it. Requires: install lock."""
+        kept = live.core.current_view()
+        for snapshot in list(self._snapshot_objects):
+            snapshot.keep(live, kept)
 
     def open_snapshot(self, make: MakeSnapshot[S]) -> S:
         """make(self, seqno, partitions by name) of this moment; close_snapshot lets go of the seqno."""
@@ -323,7 +352,7 @@ class Engine:
 
     def now_ns(self) -> int:
         """The time, ns since the epoch."""
-        return time.time_ns() if self.options.clock is None else self.options.clock()
+        return self.options.now_ns()
 
     # ---- maintenance ----
 
@@ -337,6 +366,7 @@ class Engine:
         for live in chosen:
             self.maintainer.flusher.flush(live)
             self.maintainer.succeeded(("flush", live.id))
+        self.maintainer.flusher.give_back()
         self.maintainer.update_pressure()
         self._wake()
 
@@ -356,6 +386,8 @@ class Engine:
             self.maintainer.compactor.compact_all(live)
         except CancelledError:
             return False
+        finally:
+            self._wake()  # nothing was compacted meanwhile
         live.failure = None
         self.maintainer.succeeded(("compact", live.id))
         return True
@@ -364,7 +396,11 @@ class Engine:
 
     def state_of(self, live: LivePartition) -> PartitionState:
         self.check_partition(live)
-        return self.store.version.partitions[live.id]
+        state = self.store.version.partitions.get(live.id)
+        if state is None:  # dropped at this moment
+            self.refuse_partition(live.core)
+            raise AssertionError("refuse_partition raises")
+        return state
 
     def disk_space(self, live: LivePartition) -> int:
         return sum(table.size_bytes for table in self.state_of(live).tables())
@@ -375,45 +411,26 @@ class Engine:
         return max(0, tables + memory)
 
     def partition_stats(self, live: LivePartition) -> dict[str, Any]:
-        state = self.state_of(live)
-        view = live.core.current_view()
-        return {
-            "id": live.id,
-            "levels": [
-                {
-                    "tables": len(tables),
-                    "bytes": sum(table.size_bytes for table in tables),
-                    "entries": sum(table.entries for table in tables),
-                    "tombstones": sum(table.tombstones + table.weak_tombstones for table in tables),
-                }
-                for tables in state.levels
-            ],
-            "memtables": len(view.memtables),
-            "memtable_bytes": sum(memtable.memory_bytes for memtable in view.memtables),
-            "memtable_entries": sum(memtable.entries for memtable in view.memtables),
-            "flushed_seqno": state.flushed_seqno,
-            "failure": None if live.failure is None else str(live.failure),
-        }
+        return to_json(partition_figures(live, self.state_of(live), self.now_ns()))
+
+    def figures(self) -> KeyspaceFigures:
+        """What `stats` gives as JSON values."""
+        self.check_open()
+        return keyspace_figures(
+            store=self.store,
+            commit=self.commit,
+            rotation=self.rotation,
+            snapshots=self.snapshots,
+            activity=self.activity,
+            partitions=self._all_partitions(),
+            stalls=self.maintainer.stalls,
+            options=self.options,
+            poisoned=self._refusal is not None,
+            failure=self.maintainer.failure,
+        )
 
     def stats(self) -> dict[str, Any]:
-        self.check_open()
-        version = self.store.version
-        failure = self.maintainer.failure
-        return {
-            "seqno": self.commit.last_seqno,
-            "persisted_seqno": self.commit.persisted_seqno,
-            "poisoned": self._refusal is not None,
-            "partitions": {live.name: self.partition_stats(live) for live in self._all_partitions()},
-            "journals": len(version.journals) + 1,
-            "journal_bytes": self.rotation.total_bytes(),
-            "manifest_bytes": self.store.manifest_bytes,
-            "cache": self.store.cache.stats(),
-            "open_files": self.store.descriptors.open_count,
-            "open_snapshots": len(self.snapshots.seqnos()),
-            "stall_seconds": self.maintainer.stall_seconds,
-            "pending_deletions": self.store.reaper.pending_files,
-            "failure": None if failure is None else str(failure),
-        }
+        return to_json(self.figures())
 
     # ---- the end ----
 
@@ -457,13 +474,12 @@ class Engine:
 
     def _let_go(self) -> None:
         """Nobody writes a file any more when this returns."""
+        self.ingestion.close()
         self.rotation.close()
         with ExitStack() as locks:
             # A flush or a compaction that a caller has begun comes to its end.
             for live in self._all_partitions():
-                live.cancel_compaction()
-                locks.enter_context(live.flush_lock)
-                locks.enter_context(live.compaction_lock)
+                locks.enter_context(live.alone())
             self.store.close()
         self.store.reaper.reap()
 

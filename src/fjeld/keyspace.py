@@ -24,6 +24,7 @@ from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
 from fjeld.partition import Partition
 from fjeld.pin import Pin
 from fjeld.snapshot import Snapshot
+from fjeld.statistics.figures import KeyspaceFigures
 
 __all__ = ["Keyspace", "open"]
 
@@ -196,8 +197,14 @@ class Keyspace:
         self._engine.compact(self._engine.partitions.values())
 
     def stats(self) -> dict[str, Any]:
-        """Figures: partitions by level, journals, cache, stalls, failures in the background."""
+        """Figures as JSON values: partitions by level, amplification, work done, stalls, cache, journals,
+        failures. docs/STATISTICS.md says what each one means; counters begin at the opening.
+        """
         return {"path": self._engine.path, "id": self.id, **self._engine.stats()}
+
+    def figures(self) -> KeyspaceFigures:
+        """What `stats` gives, typed."""
+        return self._engine.figures()
 
     def close(self) -> None:
         """Flush, stop background work, let go of the folder. Closing twice is fine; all other use is a

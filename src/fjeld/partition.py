@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fjeld.engine import Engine
+from fjeld.ingestion import Pairs
 from fjeld.kernel.tree import Tree
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.mapping import ReaderMapping
@@ -19,7 +20,7 @@ class Partition(Tree, ReaderMapping, MutableMapping[bytes, bytes]):
 
     Reading: `get`, `p[k]`, `k in p`, `get_many`, `size_of`, `first`, `last`, `range`, `prefix`, `cursor`,
     `keys`, `values`, `items`, `len` (exact: reads all keys). Writing: `insert`, `remove`, `remove_weak`,
-    `insert_many`, `clear`. Iterators are lazy and see the state at their creation. Two partition objects are
+    `insert_many`, `ingest`, `clear`. Iterators are lazy and see the state at their creation. Two partition objects are
     equal when they are the same object: contents are not compared.
     """
 
@@ -51,6 +52,15 @@ class Partition(Tree, ReaderMapping, MutableMapping[bytes, bytes]):
         """
         return self._engine.approximate_len(self._live)
 
+    def ingest(self, sorted_pairs: Pairs) -> int:
+        """Add many entries at once and atomically, as tables built straight from (key, value) pairs, past journal
+        and memtables; how many they were. Keys strictly ascend. Pairs with existing keys replace them.
+
+        On disk when it returns. Readers and writers go on while the pairs are read; writers wait for the last
+        step only, some syncs long. Out of order or too long: ValueError, and nothing is added.
+        """
+        return self._engine.ingest(self._live, sorted_pairs)
+
     def clear(self) -> None:
         """Remove everything, at once and atomically. Open snapshots and iterators go on seeing what they saw."""
         self._engine.clear(self._live)
@@ -78,5 +88,5 @@ class Partition(Tree, ReaderMapping, MutableMapping[bytes, bytes]):
         return self._engine.disk_space(self._live)
 
     def stats(self) -> dict[str, Any]:
-        """Figures: tables and bytes by level, memtables, what failed."""
+        """Figures as JSON values: levels, amplification, work done, failures; see docs/STATISTICS.md."""
         return self._engine.partition_stats(self._live)

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 import fjeld
 from fjeld.cli.backup import cancel_on_interrupt
 from fjeld.cli.main import cli
-from fjeld.cli.stats import flatten
 
 ENTRIES = {b"alice": b"1", b"albert": b"2", b"bob": b"\xff\x00", b"k\xff": b"raw"}
 
@@ -176,23 +175,6 @@ def test_compact(path):
     run("compact", path, "users")
     run("compact", path, "nope", code=2)
     assert run("digest", path).stdout == before
-
-
-def test_stats(path):
-    document = json.loads(run("stats", path, "--json").stdout)
-    assert document
-    lines = run("stats", path).stdout.splitlines()
-    assert len(lines) == len(list(flatten(document)))
-
-
-def test_flatten():
-    nested = {"a": {"b": 1}, "levels": [{"tables": 2}, {"tables": 3}], "names": ["x", "y"]}
-    assert list(flatten(nested)) == [
-        ("a.b", 1),
-        ("levels[0].tables", 2),
-        ("levels[1].tables", 3),
-        ("names", "x, y"),
-    ]
 
 
 def test_digest(path, tmp_path):

@@ -329,3 +329,58 @@ def test_the_trace_has_the_appends_mapped_or_not(mapped: bool) -> None:
         ("close", "j"),
         ("close", "j"),
     ]
+
+
+# ---- space ----
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_space_is_allocated_ahead_in_steps(mapped: bool) -> None:
+    journal = JournalWriter("j", 5, 8 << 20, mapped=mapped)
+    assert os.stat("j").st_size == 512 << 10
+    body = encode_entry(1, 1, b"key", bytes(100_000))
+    for seqno in range(1, 30):
+        journal.append(body, 1, seqno, 0, 0)
+        assert journal.position + 40 <= os.stat("j").st_size <= journal.position + (2 << 20)
+    journal.close()
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_a_disk_that_is_full_in_the_middle(mapped: bool) -> None:
+    """An error before anything is written; the seal has its place; with space it goes on."""
+    journal = JournalWriter("j", 5, 8 << 20, mapped=mapped)
+    body = encode_entry(1, 1, b"key", bytes(100_000))
+    written = expected = reference_journal(5, [], sealed=False)
+    files.inject("allocate", 0, errno.ENOSPC, count=10_000)
+    seqno = 0
+    with pytest.raises(OSError) as raised:
+        for seqno in range(1, 100):
+            journal.append(body, 1, seqno, 7, 0)
+            written += reference_record(5, len(written), body, 1, seqno, 7, 0)
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, "j")
+    assert (journal.position, journal.last_seqno) == (len(written), seqno - 1)
+    assert len(expected) < len(written) <= 512 << 10
+    files.clear_faults()
+    journal.append(body, 1, seqno, 7, 0)
+    files.inject("allocate", 0, errno.ENOSPC, count=10_000)
+    journal.seal()
+    journal.finish()
+    assert (
+        os.stat("j").st_size
+        == len(written) + len(reference_record(5, len(written), body, 1, seqno, 7, 0)) + 40
+    )
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_the_seal_has_its_place_whatever_the_last_record(mapped: bool) -> None:
+    for short in range(0, 200, 8):
+        journal = JournalWriter(f"j{short}", 5, 1 << 20, mapped=mapped)
+        files.inject("allocate", 0, errno.ENOSPC, count=10_000)
+        room = (512 << 10) - journal.position - 40 - 40 - 8 - short  # the record and the seal, just or almost
+        journal.append(encode_entry(1, 1, b"", bytes(room)), 1, 1, 0, 0)
+        with pytest.raises(OSError, match="j"):
+            for seqno in range(2, 10):
+                journal.append(encode_entry(1, 1, b"", bytes(20)), 1, seqno, 0, 0)
+        journal.seal()
+        files.clear_faults()
+        journal.finish()

@@ -80,6 +80,10 @@ class Control:
         self.commit.replace_journal(self._journal(record_bytes))
         self.commit.release()
 
+    def sync_failed(self, error: OSError) -> None:
+        self.asked.append("sync failed")
+        raise error
+
     def seal_memtable(self, core: TreeCore) -> None:
         self.asked.append(f"seal {core.name}")
         self.commit.acquire()

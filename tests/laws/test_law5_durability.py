@@ -167,7 +167,7 @@ def test_a_poisoned_keyspace_keeps_no_writer_waiting(path: Path) -> None:
     partition = keyspace.partition("a")
     keyspace._engine.maintainer._workers.stop()  # nobody flushes: writers come to a stop
     writer = Task(lambda: fill(partition, 100_000))
-    while not keyspace._engine.maintainer._decision()[0] or partition.stats()["memtables"] < 5:
+    while not keyspace._engine.maintainer.throttle.decision()[0] or partition.stats()["memtables"] < 5:
         assert writer.running
     with pytest.raises(PoisonedError):
         fail_persist(keyspace)

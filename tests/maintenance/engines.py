@@ -27,6 +27,7 @@ def by_hand(path: Path, *names: str, **changed: Any) -> Iterator[tuple[fjeld.Key
         engine = made._engine
         engine.maintainer.stop()
         engine.maintainer._closing = False
+        engine.maintainer.throttle._released = False
         yield made, engine
 
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from fjeld.maintenance.backpressure import (
-    MAX_DELAY_SECONDS,
-    MIN_DELAY_SECONDS,
+    FASTEST_RATE,
+    SLOWEST_RATE,
     Go,
     Limits,
     Load,
@@ -15,13 +15,13 @@ from fjeld.maintenance.backpressure import (
     Stop,
     decide,
 )
-from fjeld.options import KeyspaceOptions, Leveled, PartitionOptions
+from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, SizeTiered
 
 LIMITS = Limits(max_sealed_memtables=4, level0_slowdown_runs=8, level0_stop_runs=12, journals_max_bytes=1000)
 
 
-def load(memtables=0, runs=0, journals=0):
-    return Load(sealed_memtables=memtables, level0_runs=runs, journals_bytes=journals)
+def load(memtables=0, runs=0, journals=0, active=0.0):
+    return Load(sealed_memtables=memtables, active_part=active, level0_runs=runs, journals_bytes=journals)
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,37 @@ def test_the_strictest_answer_counts(memtables, runs, journals, answer):
     assert answer == (word if isinstance(decision, Go) else f"{word} {decision.reason.value}")
 
 
-def test_delays_grow_towards_the_limit():
-    delays = [decide(load(runs=runs), LIMITS).delay_seconds for runs in range(8, 12)]
-    assert delays[0] == MIN_DELAY_SECONDS
-    assert all(left < right for left, right in itertools.pairwise(delays))
-    assert delays[-1] < MAX_DELAY_SECONDS
+@pytest.mark.parametrize(
+    "loads",
+    [
+        [load(runs=runs) for runs in range(8, 12)],
+        [load(journals=journals) for journals in range(750, 1000, 10)],
+        [load(memtables=3, active=active / 10) for active in range(10)],
+    ],
+)
+def test_the_rate_falls_smoothly_towards_the_limit(loads):
+    rates = [decide(each, LIMITS).bytes_per_second for each in loads]
+    assert rates[0] == FASTEST_RATE
+    factors = [right / left for left, right in itertools.pairwise(rates)]
+    assert max(factors) < 1
+    assert max(factors) == pytest.approx(min(factors)), "equal steps, equal factors"
+    assert rates[-1] > SLOWEST_RATE
+
+
+def test_a_memtable_that_has_outgrown_its_size_is_no_reason_to_stop():
+    assert isinstance(decide(load(memtables=3, active=5.0), LIMITS), Slow)
+
+
+def test_a_full_memtable_alone_slows_nobody():
+    tight = Limits(max_sealed_memtables=1, level0_slowdown_runs=8, level0_stop_runs=9, journals_max_bytes=100)
+    assert decide(load(active=1.0), tight) == Go()
+    assert decide(load(memtables=1), tight) == Stop(StallReason.MEMTABLES)
 
 
 def test_an_idle_partition_is_never_slowed_whatever_the_limits():
     tight = Limits(max_sealed_memtables=1, level0_slowdown_runs=1, level0_stop_runs=2, journals_max_bytes=1)
     assert decide(load(), tight) == Go()
-    assert decide(load(memtables=1), tight) == Stop(StallReason.MEMTABLES)
-    assert decide(load(runs=1), tight) == Slow(MIN_DELAY_SECONDS, StallReason.LEVEL0)
+    assert decide(load(runs=1), tight) == Slow(FASTEST_RATE, StallReason.LEVEL0)
 
 
 def test_limits_come_from_the_options():
@@ -74,9 +93,28 @@ def test_limits_come_from_the_options():
     )
 
 
+def word(keyspace, compaction, runs):
+    limits = Limits.of(keyspace, PartitionOptions(compaction=compaction))
+    return type(decide(load(runs=runs), limits)).__name__
+
+
 def test_writers_never_wait_for_a_merge_that_nothing_starts():
     keyspace = KeyspaceOptions(level0_slowdown_runs=2, level0_stop_runs=3)
-    limits = Limits.of(keyspace, PartitionOptions(compaction=Leveled(level0_runs=50)))
-    assert decide(load(runs=50), limits) == Go()
-    assert decide(load(runs=51), limits) == Slow(MIN_DELAY_SECONDS, StallReason.LEVEL0)
-    assert decide(load(runs=52), limits) == Stop(StallReason.LEVEL0)
+    leveled = Leveled(level0_runs=50)
+    assert [word(keyspace, leveled, runs) for runs in (50, 51, 52)] == ["Go", "Slow", "Stop"]
+
+
+def test_size_tiered_compaction_slows_from_its_own_number_of_runs():
+    keyspace = KeyspaceOptions(level0_slowdown_runs=2, level0_stop_runs=3)
+    tiered = SizeTiered(min_runs=4, max_runs=12)
+    assert [word(keyspace, tiered, runs) for runs in (13, 15, 16, 27, 28)] == [
+        "Go",
+        "Go",
+        "Slow",
+        "Slow",
+        "Stop",
+    ]
+
+
+def test_first_in_first_out_is_never_slowed_for_its_runs():
+    assert word(KeyspaceOptions(), Fifo(), 1_000_000) == "Go"

@@ -38,8 +38,3 @@ def test_swapping_keeps_what_was_written_meanwhile(path: Path) -> None:
             live.swap(engine.store, engine.store.version.partitions[live.id], memtables)
         assert live.sealed_memtables() == ()
         assert partition.get(b"k") == b"new"
-
-
-def test_cancelling_where_nothing_runs(path: Path) -> None:
-    with by_hand(path, "a") as (_, engine):
-        engine.find("a").cancel_compaction()

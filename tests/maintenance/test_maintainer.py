@@ -11,8 +11,8 @@ import pytest
 import fjeld
 from fjeld.kernel import files
 from fjeld.maintenance.backpressure import Stop
-from fjeld.maintenance.maintainer import FINISH, REAP, RETIRE, SPARE, _again
-from fjeld.sync_points import set_sync_point
+from fjeld.maintenance.failures import again
+from fjeld.maintenance.maintainer import FINISH, REAP, RETIRE, SPARE
 from tests.maintenance.engines import by_hand, sealed
 from tests.small import SMALL_PARTITION
 from tests.support import Gate, Task, content_of, fill, opened, settle, tables_of
@@ -116,7 +116,8 @@ def test_a_pause_of_compaction(path: Path) -> None:
             keyspace.partition("a").flush()
         assert engine.maintainer._next_job() is None
         engine.maintainer.resume_compaction()
-        assert engine.maintainer._next_job() is not None
+        engine.maintainer._next_job()()
+        assert keyspace.partition("a").stats()["levels"][0]["tables"] == 0
 
 
 # ---- failures ----
@@ -196,21 +197,20 @@ def test_a_compaction_that_is_cancelled_has_not_failed(path: Path) -> None:
             fill(keyspace.partition("a"), 30, seed=part)
             keyspace.partition("a").flush()
         live = engine.find("a")
-        set_sync_point("compaction:start", lambda: live.core.refuse())
-        live.core.refuse()
-        engine.maintainer._next_job()()
-        live.core.refuse(False)
+        job = engine.maintainer._next_job()
+        live.jobs.cancel()
+        job()
         assert engine.maintainer.failure is None
         assert content_of(keyspace)["a"]
 
 
 def test_failures_are_handed_on_as_new_errors() -> None:
     original = OSError(errno.ENOSPC, "No space left on device", "file")
-    handed = _again(original)
+    handed = again(original)
     assert handed is not original
     assert (type(handed), handed.args, handed.filename) == (OSError, original.args, "file")
     other = fjeld.CorruptionError("damaged")
-    assert _again(other) is other
+    assert again(other) is other
 
 
 def test_notes_of_failures(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -239,21 +239,28 @@ def test_writers_wait_until_there_is_room_in_memory(path: Path) -> None:
         gate.open()
         writer.result()
         assert len(partition) == 2000
-        assert keyspace.stats()["stall_seconds"] > 0
+        count, seconds = keyspace._engine.maintainer.stalls["memtables"]
+        assert count > 0
+        assert 0 < seconds <= keyspace.stats()["stall_seconds"]
 
 
 def test_writers_are_slowed_when_level_0_grows(path: Path) -> None:
-    with by_hand(path, "a", level0_slowdown_runs=2, level0_stop_runs=20) as (keyspace, _):
-        for part in range(3):
+    with by_hand(path, "a", level0_slowdown_runs=2, level0_stop_runs=7) as (keyspace, _):
+        for part in range(6):
             fill(keyspace.partition("a"), 10, seed=part)
             keyspace.partition("a").flush()
-        before = keyspace.stats()["stall_seconds"]
+        maintainer = keyspace._engine.maintainer
+        keyspace.partition("a").insert_many((b"%d" % number, b"v" * 1000) for number in range(200))
+        assert maintainer.stalls["level0"] == (0, 0.0), "who writes pays before the next write"
         keyspace.partition("a").insert(b"k", b"v")
-        assert keyspace.stats()["stall_seconds"] > before
+        count, seconds = maintainer.stalls["level0"]
+        assert count == 1
+        assert seconds > 0
+        assert maintainer.stall_seconds == seconds
         keyspace.compact()
-        stalled = keyspace.stats()["stall_seconds"]
+        keyspace.partition("a").insert_many((b"%d" % number, b"v" * 1000) for number in range(200))
         keyspace.partition("a").insert(b"k", b"w")
-        assert keyspace.stats()["stall_seconds"] == stalled
+        assert maintainer.stalls["level0"] == (count, seconds)
 
 
 def test_a_stop_that_cannot_end_is_told(path: Path) -> None:
@@ -280,7 +287,7 @@ def test_of_the_straggler_one_memtable_at_a_time_is_sealed(path: Path) -> None:
     """However often the pressure is looked at: else writes would be cut into many small memtables."""
     with by_hand(path, "a", journal_bytes=4 << 10, journals_max_bytes=8 << 10) as (keyspace, engine):
         for number in range(1000):
-            if isinstance(engine.maintainer._decision()[0], Stop):
+            if isinstance(engine.maintainer.throttle.decision()[0], Stop):
                 break
             engine.commit.attend(4, False)  # nobody waits
             keyspace.partition("a").insert(b"%d" % number, b"v" * 50)
@@ -298,14 +305,14 @@ def test_close_frees_writers_that_wait(path: Path) -> None:
     keyspace = opened(path, max_sealed_memtables=1)
     partition = keyspace.partition("a", options=SMALL_PARTITION)
     waiting = threading.Event()
-    maintainer = keyspace._engine.maintainer
-    look = maintainer._wait_for_go
+    throttle = keyspace._engine.maintainer.throttle
+    halt = throttle._halt
 
-    def noticed() -> None:
+    def noticed(*args: object) -> None:
         waiting.set()
-        look()
+        halt(*args)
 
-    maintainer._wait_for_go = noticed
+    throttle._halt = noticed
     gate = Gate("flush:start")
     writer = Task(lambda: fill(partition, 5000))
     gate.wait()

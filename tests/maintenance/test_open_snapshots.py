@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fjeld.maintenance.open_snapshots import OpenSnapshots
+from fjeld.maintenance.open_snapshots import Oldest, OpenSnapshots
 from tests.support import Task
 
 
@@ -45,3 +45,23 @@ def test_a_finalizer_may_close_while_the_lock_is_held() -> None:
 
     assert Task(lambda: snapshots.open(seqno)).result() == 2
     assert snapshots.seqnos() == [2]
+
+
+def test_the_oldest_and_its_age():
+    now = 100.0
+    snapshots = OpenSnapshots(lambda: now)
+    assert snapshots.oldest() is None
+    for seqno in (7, 9, 7):
+        snapshots.open(lambda seqno=seqno: seqno)
+        now += 1
+    assert snapshots.oldest() == Oldest(7, 3.0), "of two of one seqno, the age of the first"
+    snapshots.close(7)
+    assert snapshots.oldest() == Oldest(7, 3.0)
+    snapshots.close(7)
+    now += 10
+    assert snapshots.oldest() == Oldest(9, 12.0)
+    snapshots.close(9)
+    assert snapshots.oldest() is None
+    now += 1
+    snapshots.open(lambda: 9)
+    assert snapshots.oldest() == Oldest(9, 0.0), "the one before counts no more"

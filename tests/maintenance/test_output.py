@@ -48,19 +48,23 @@ def compaction(entries: int = ENTRIES, *, kind: int = 1, drop: bool = True) -> C
 
 
 def test_tables_of_about_the_size_that_was_asked_for(store: VersionStore, path: Path) -> None:
-    tables = write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000)
+    tables = write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000, created_ns=77)
     assert len(tables) > 3
     assert sum(table.entries for table in tables) == ENTRIES
     assert [table.number for table in tables] == sorted({table.number for table in tables})
     for before, after in pairwise(tables):
         assert before.largest < after.smallest
     for table in tables:
+        assert table.created_ns == 77
         assert (table.size_bytes, table.xxh128) == file_xxh128(store.table_path(table.number))
     assert len(tables_of(path)) == len(tables)
 
 
 def test_nothing_left_makes_no_table(store: VersionStore, path: Path) -> None:
-    assert write_tables(store, SMALL_PARTITION, compaction(kind=0), level=1, table_bytes=2000) == []
+    assert (
+        write_tables(store, SMALL_PARTITION, compaction(kind=0), level=1, table_bytes=2000, created_ns=77)
+        == []
+    )
     assert tables_of(path) == []
 
 
@@ -71,21 +75,21 @@ def test_a_failure_leaves_nothing(store: VersionStore, path: Path, operation: st
         after = 0
     files.inject(operation, after, errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
-        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000)
+        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000, created_ns=77)
     assert tables_of(path) == []
-    assert write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000)
+    assert write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000, created_ns=77)
 
 
 def test_what_cannot_be_deleted_after_a_failure_is_left_to_recovery(store: VersionStore, path: Path) -> None:
     files.inject("create", 2, errno.ENOSPC)
     files.inject("unlink", 0, errno.EIO, count=100)
     with pytest.raises(OSError, match="No space"):
-        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000)
+        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000, created_ns=77)
     assert len(tables_of(path)) == 2
 
 
 def test_a_closed_store_gives_no_numbers(store: VersionStore, path: Path) -> None:
     store.close()
     with pytest.raises(ClosedError):
-        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000)
+        write_tables(store, SMALL_PARTITION, compaction(), level=1, table_bytes=2000, created_ns=77)
     assert tables_of(path) == []

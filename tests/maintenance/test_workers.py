@@ -171,3 +171,38 @@ def test_stop_lets_the_running_job_end_and_begins_no_other() -> None:
 
 def test_stop_before_start() -> None:
     Office().workers.stop()
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), MemoryError()])
+def test_nothing_that_a_job_raises_ends_its_thread(office: Office, error: BaseException) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise error
+
+    office.give(fail, lambda: done.append("after"))
+    office.workers.wait_idle()
+    assert office.failures == [error]
+    assert done == ["after"]
+
+
+def test_it_is_asked_when_something_is_due() -> None:
+    """Nobody wakes it; of two times the earlier counts."""
+    asked = threading.Semaphore(0)
+    times = iter([3600.0, 0.01])
+
+    def next_job() -> Job | None:
+        seconds = next(times, None)
+        if seconds is not None:
+            workers.wake_within(seconds)
+        asked.release()
+        return None
+
+    workers = Workers("test", 1, next_job, pytest.fail)
+    workers.start()
+    workers.wake()
+    assert asked.acquire(timeout=TIMEOUT_SECONDS)
+    workers.wake()
+    assert asked.acquire(timeout=TIMEOUT_SECONDS)
+    assert asked.acquire(timeout=TIMEOUT_SECONDS), "by itself"
+    workers.stop()

@@ -39,6 +39,7 @@ def table(
         largest=largest,
         raw_bytes=3000,
         blocks=2,
+        created_ns=1_700_000_000_000_000_000 + number,
     )
 
 

@@ -22,16 +22,28 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import fjeld
-from tests.small import SMALL_PARTITION, small_options
+from tests.small import KIB, SMALL_PARTITION, small_options
 
 LONG = os.environ.get("FJELD_LONG") == "1"
 
 NAMES = ["a", "b", "c"]
-OPTIONS = {
-    "a": SMALL_PARTITION,
-    "b": fjeld.PartitionOptions(compression=("none",), block_bytes=256),
-    "c": None,
+# Levels and runs so small that a few hundred entries make a deep tree. Nothing grows old or too large for FIFO.
+COMPACTIONS: dict[str, fjeld.Leveled | fjeld.SizeTiered | fjeld.Fifo] = {
+    "leveled": fjeld.Leveled(level0_runs=1, level_ratio=2, level1_bytes=KIB, table_bytes=KIB),
+    "size_tiered": fjeld.SizeTiered(min_runs=2, max_runs=3),
+    "fifo": fjeld.Fifo(max_age_seconds=1e9),
 }
+
+
+def options_by_name(strategy: str) -> dict[str, fjeld.PartitionOptions | None]:
+    compaction = COMPACTIONS[strategy]
+    return {
+        "a": fjeld.PartitionOptions(compaction=compaction, block_bytes=256),
+        "b": fjeld.PartitionOptions(compaction=compaction, compression=("none",), filter_bits=0),
+        "c": SMALL_PARTITION if strategy == "leveled" else None,
+    }
+
+
 DEFAULT = fjeld.PartitionOptions()
 
 # Few keys, many versions of each; keys that are prefixes of others, and extremes.
@@ -94,8 +106,11 @@ class OpenIterator:
 
 
 class KeyspaceMachine(RuleBasedStateMachine):
+    strategy = "leveled"
+
     def __init__(self) -> None:
         super().__init__()
+        self.options_by_name = options_by_name(self.strategy)
         self.folder = Path(tempfile.mkdtemp(prefix="fjeld-model-"))
         self.path = self.folder / "keyspace"
         self.contents: dict[str, Contents] = {}
@@ -133,7 +148,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
 
     @rule(name=names)
     def create(self, name: str) -> None:
-        self.objects[name] = self.ks.partition(name, options=OPTIONS[name])
+        self.objects[name] = self.ks.partition(name, options=self.options_by_name[name])
         self.contents.setdefault(name, Contents())
 
     @rule(name=names)
@@ -416,7 +431,11 @@ class KeyspaceMachine(RuleBasedStateMachine):
     def compact(self, name: str) -> None:
         if name in self.contents:
             self.objects[name].compact()
-            assert self.objects[name].stats()["levels"][0]["tables"] == 0
+            runs = self.objects[name].stats()["levels"][0]["tables"]
+            if isinstance(self.objects[name].options.compaction, fjeld.Leveled):
+                assert runs == 0
+            elif isinstance(self.objects[name].options.compaction, fjeld.SizeTiered):
+                assert runs <= 1
 
     @rule()
     def flush_all(self) -> None:
@@ -467,7 +486,7 @@ class KeyspaceMachine(RuleBasedStateMachine):
         for name, contents in self.contents.items():
             partition = ks.partition(name, create=False)
             assert list(partition.items()) == in_order(contents.state)
-            assert partition.options == (OPTIONS[name] or DEFAULT)
+            assert partition.options == (self.options_by_name[name] or DEFAULT)
 
     @precondition(lambda self: len(self.checkpoints) < 4)
     @rule(flush=st.booleans(), link=st.sampled_from(["auto", "auto", "never"]))
@@ -529,10 +548,21 @@ class KeyspaceMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-TestModel = KeyspaceMachine.TestCase
-TestModel.settings = settings(
-    max_examples=2000 if LONG else 40,
-    stateful_step_count=80 if LONG else 40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+class SizeTieredMachine(KeyspaceMachine):
+    strategy = "size_tiered"
+
+
+class FifoMachine(KeyspaceMachine):
+    strategy = "fifo"
+
+
+TestLeveled = KeyspaceMachine.TestCase
+TestSizeTiered = SizeTieredMachine.TestCase
+TestFifo = FifoMachine.TestCase
+for case in (TestLeveled, TestSizeTiered, TestFifo):
+    case.settings = settings(
+        max_examples=2000 if LONG else 25,
+        stateful_step_count=80 if LONG else 40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )

@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
+import fjeld
+from fjeld.cli.level_tree import level_tree
 from fjeld.cli.opening import open_keyspace
-from fjeld.cli.output import Output, plain
+from fjeld.cli.output import Output, human_bytes, human_count, human_seconds
 from fjeld.cli.params import json_option, path_argument
+from fjeld.statistics.figures import KeyspaceFigures
 
-__all__ = ["flatten", "stats"]
+__all__ = ["stats"]
 
 
-def flatten(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested figures as (dotted.name, figure)."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from flatten(item, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        for index, item in enumerate(value):
-            yield from flatten(item, f"{name}[{index}]")
-    elif isinstance(value, list):
-        yield name, ", ".join(map(str, value))
-    else:
-        yield name, value
+def keyspace_lines(figures: KeyspaceFigures) -> dict[str, str]:
+    """What is not of one partition: name and text of each line."""
+    cache = figures.cache
+    lines = {
+        "seqno": f"{human_count(figures.seqno)}, on disk up to {human_count(figures.persisted_seqno)}",
+        "journals": f"{human_count(figures.journals)}, {human_bytes(figures.journal_bytes)}",
+        "manifest": human_bytes(figures.manifest_bytes),
+        "cache": f"{human_bytes(cache.used_bytes)} of {human_bytes(cache.budget_bytes)}"
+        + ("" if cache.hit_ratio is None else f", {cache.hit_ratio:.1%} hits"),
+        "files": f"{human_count(figures.open_files)} open of at most {human_count(figures.max_open_files)}, "
+        f"{human_count(figures.pending_deletions)} to delete",
+    }
+    stalls = [
+        f"{reason} {human_count(stall.count)} ({human_seconds(stall.seconds)})"
+        for reason, stall in figures.stalls.items()
+        if stall.count
+    ]
+    if stalls:
+        lines["stalls"] = ", ".join(stalls)
+    if figures.failure is not None:
+        lines["failure"] = figures.failure
+    return lines
+
+
+def show_figures(console: Console, figures: KeyspaceFigures) -> None:
+    """For people."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in keyspace_lines(figures).items():
+        table.add_row(name, text)
+    console.print(table)
+    for name in sorted(figures.partitions):
+        console.print()
+        console.print(level_tree(figures.partitions[name], console))
 
 
 @click.command()
 @path_argument
+@click.option("--prometheus", is_flag=True, help="As text for Prometheus.")
 @json_option
 @click.pass_obj
-def stats(output: Output, path: Path) -> None:
-    """Figures of the keyspace PATH: levels, tables, journals, cache, memory."""
+def stats(output: Output, path: Path, prometheus: bool) -> None:
+    """Figures of the keyspace PATH: levels, debt, amplification, journals, cache.
+
+    Counters begin when the keyspace is opened, and this verb opens it: for those of a program that runs, ask
+    the program (Keyspace.stats(), fjeld.prometheus_text()).
+    """
     with open_keyspace(path) as keyspace:
-        figures = plain(keyspace.stats())
-    if output.json:
-        output.document(figures)
-        return
-    lines = list(flatten(figures))
-    width = max((len(name) for name, _ in lines), default=0)
-    for name, figure in lines:
-        click.echo(f"{name:<{width}}  {figure}")
+        document = keyspace.stats()
+        text = fjeld.prometheus_text(keyspace) if prometheus else ""
+        figures = keyspace.figures()
+    if prometheus:
+        click.echo(text, nl=False)
+    elif output.json:
+        output.document(document)
+    else:
+        show_figures(output.console, figures)

@@ -1,13 +1,14 @@
 """The life of the journals: made ready, active, sealed, finished, retired.
 
-    spare      created and preallocated by a worker ahead of need: switching to it costs the writers microseconds
+    spare      created by a worker ahead of need: switching to it costs the writers microseconds
     active     writers append to it under the commit lock
     sealed     its last record is the seal; part of the version from that moment on
     finished   synced, cut to its length, read-only; size and checksum are in the manifest
     retired    everything in it is in tables; gone from the version, deleted when nobody holds it
 
-Group commit: whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it
-has usually synced the waiter's records too.
+Group commit is the kernel's (`Commit.share_sync`) as long as only the active journal is to be synced. Else, and
+for `persist`, whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it has
+usually synced the waiter's records too.
 
 Thread safety: every method may be called from any thread. Lock order: switch lock, finish lock, sync lock,
 commit lock.
@@ -17,8 +18,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from fjeld.errors import ClosedError, PoisonedError
 from fjeld.journal.spares import SpareJournals, discard
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
-from fjeld.kernel.journal import JournalWriter
+from fjeld.kernel.journal import FIRST_BYTES, JournalWriter
 from fjeld.kernel.journal_ahead import JournalAhead
 from fjeld.manifest.edit import Edit, FinishJournal, RetireJournals, SealJournal
 from fjeld.manifest.live_file import LiveFile
@@ -118,7 +119,7 @@ class JournalRotation:
         except BaseException:
             discard(writer)
             raise
-        writer.prefault()
+        writer.prefault(FIRST_BYTES)
         return writer
 
     def start(self) -> None:
@@ -180,6 +181,13 @@ class JournalRotation:
         self._wake()
         return held_seconds
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """No switch of the journal and no cut inside."""
+        with self._switch_lock:
+            self._check_open()
+            yield
+
     def _prepare(self) -> LiveFile | None:
         """What `_switch` needs and can be made without the commit lock. Requires: switch lock."""
         active = self._commit.active_journal
@@ -192,6 +200,7 @@ class JournalRotation:
         if sealed is not None and file is not None:
             self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno), file)
             self._unfinished.append(Sealed(sealed, file))
+            self._commit.note_unfinished(len(self._unfinished))
 
     def _put_back(self, spare: JournalWriter) -> None:
         """Keep the spare for the next time, unless it is in use now. Requires: switch lock."""
@@ -231,11 +240,11 @@ class JournalRotation:
             try:
                 writer.sync(everything=mode is PersistMode.SYNC_ALL)
             except (OSError, ValueError) as error:  # a ValueError: closed by a finish that failed
-                raise self._failed(error) from error
+                raise self.sync_failed(error) from error
         self._commit.note_persisted(reached)
 
-    def _failed(self, error: Exception) -> PoisonedError:
-        """A sync of a journal has failed."""
+    def sync_failed(self, error: Exception) -> PoisonedError:
+        """A sync of a journal has failed: the error to raise."""
         self._poison(error)
         return PoisonedError(
             f"a sync failed ({error}): it is not known what is on disk; "
@@ -257,10 +266,10 @@ class JournalRotation:
         try:
             return sealed.writer.finish()
         except OSError as error:
-            raise self._failed(error) from error
+            raise self.sync_failed(error) from error
         except ValueError as error:
             if not self._closed:  # not with everything else: by a finish that failed
-                raise self._failed(error) from error
+                raise self.sync_failed(error) from error
             raise ClosedError("the keyspace was closed: open it again") from error
 
     def finish_sealed(self) -> None:
@@ -274,6 +283,7 @@ class JournalRotation:
                 with self._commit:
                     if sealed in self._unfinished:
                         self._unfinished.remove(sealed)
+                        self._commit.note_unfinished(len(self._unfinished))
 
     def _listed(self, number: int) -> JournalMeta | None:
         """What the version says of a journal; None: it was retired."""

@@ -17,6 +17,7 @@ cdef struct Block:
     Block *older
     Block **slot            # where the table keeps its pointer to this block; NULL when it is in no cache
     int *slot_lock          # the spin lock of that table's slots
+    uint64_t seqno_tag      # of a table whose entries have one seqno: that one << 8, whatever the payload says; else 0
 
 cdef struct Entry:
     const uint8_t *suffix   # the key without the block's prefix

@@ -154,7 +154,7 @@ def block_entry(
     p = fj_get_varint(p, end, cython.address(number))
     out.value_bytes = cython.cast(uint32_t, number)
     p = fj_get_varint(p, end, cython.address(number))
-    out.tag = number >> 3 << 8 | number & 7
+    out.tag = number >> 3 << 8 | number & 7 | b.seqno_tag
     out.suffix = p
     out.value = p + out.suffix_bytes
 

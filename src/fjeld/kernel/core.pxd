@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.commit cimport Commit
 from fjeld.kernel.memtable cimport Memtable, MemtableOwner
+from fjeld.kernel.read_counters cimport ReadCounters
 from fjeld.kernel.view cimport View
 
 cdef class TreeCore:
@@ -13,6 +14,8 @@ cdef class TreeCore:
     cdef Memtable *active       # = view.memtables[0]; guarded by the commit lock
     cdef readonly uint64_t memtable_bytes   # the active one is sealed when it holds more
     cdef int refused            # closed, dropped or forked: every call raises
+    cdef readonly uint64_t written_bytes    # keys and values that users wrote; guarded by the commit lock
+    cdef readonly ReadCounters reads
 
     cdef View take_view(self)
     cdef int check(self) except -1

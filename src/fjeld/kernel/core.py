@@ -11,6 +11,7 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_spin_unlock,
 )
 from cython.cimports.fjeld.kernel.memtable import MemtableOwner
+from cython.cimports.fjeld.kernel.read_counters import ReadCounters
 from cython.cimports.fjeld.kernel.view import View
 from cython.cimports.libc.stdint import uint64_t
 
@@ -61,6 +62,7 @@ class TreeCore:
         self.id = id
         self.name = name
         self.memtable_bytes = memtable_bytes
+        self.reads = ReadCounters()
         self.replace(view)
 
     @cython.cfunc
@@ -96,6 +98,7 @@ class TreeCore:
         """
         before: object
         owner: MemtableOwner = view.memtables[0]
+        view.count_into(self.reads)
         fj_spin_lock(cython.address(self.view_lock))
         before = self.view
         self.view = view

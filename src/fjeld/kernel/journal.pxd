@@ -1,4 +1,4 @@
-# The write-ahead journal: a preallocated, mapped file that one writer appends records to. FORMATS.md has the bytes.
+# The write-ahead journal: a mapped file, allocated ahead, that one writer appends records to. FORMATS.md has the bytes.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.journal_pages cimport Journal
 

@@ -1,6 +1,6 @@
 """The writer's side of the write-ahead journal (docs/FORMATS.md, "Journal").
 
-    file    = header record* zeros        active: preallocated, mapped, append-only
+    file    = header record* zeros        active: allocated ahead, mapped, append-only
             = header record* seal         sealed: truncated to its end, mode 0444
     record  = xxh64, length, entries, seqno of the first entry, time, persisted     (40 bytes)
               the entries, then zeros to a multiple of 8
@@ -19,6 +19,7 @@ import cython
 from cython.cimports.fjeld.kernel import file_probe as probe
 from cython.cimports.fjeld.kernel.checksum import XXH3_64bits_withSeed
 from cython.cimports.fjeld.kernel.coding import (
+    fj_atomic_load,
     fj_atomic_load64,
     fj_atomic_store64,
     fj_put_varint,
@@ -39,16 +40,25 @@ from cython.cimports.fjeld.kernel.files import (
     file_unlink,
     file_unmap,
 )
-from cython.cimports.fjeld.kernel.journal_pages import AHEAD_BYTES, pages_prefault, pages_reach
+from cython.cimports.fjeld.kernel.journal_pages import (
+    AHEAD_BYTES,
+    NEW_BYTES,
+    pages_allocate,
+    pages_prefault,
+    pages_reach,
+)
 from cython.cimports.libc import errno as e
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, realloc
 from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.posix.unistd import usleep
 
 from fjeld.kernel.checksum import file_xxh128
 
-__all__ = ["JournalWriter", "encode_entry"]
+__all__ = ["FIRST_BYTES", "JournalWriter", "encode_entry"]
 
+# For the control plane, which cannot see the enum: what a new journal has on disk.
+FIRST_BYTES = NEW_BYTES
 _RECORD_BYTES_MAX = cython.declare(uint64_t, 0xFFFFFFFF)
 
 
@@ -130,14 +140,26 @@ def journal_fits(j: cython.pointer[cython.const[Journal]], bytes: cython.size_t)
 @cython.nogil
 @cython.exceptval(check=False)
 def journal_begin(j: cython.pointer[Journal], bytes: cython.size_t) -> cython.pointer[uint8_t]:
+    end: uint64_t = j.position + _padded(bytes) + RECORD_HEADER_BYTES  # the seal always has its space
+    status: cython.int = 0
+    if j.map == cython.NULL:
+        status = pages_allocate(j, end)
+    elif end > fj_atomic_load64(cython.address(j.alarm)):
+        status = pages_reach(j, end)
+    if status < 0:
+        j.errnum = -status
+        return cython.NULL
+    return _place(j, bytes)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def _place(j: cython.pointer[Journal], bytes: cython.size_t) -> cython.pointer[uint8_t]:
+    """Where the entries of the next record go. Requires: its space is allocated."""
     if j.map == cython.NULL:
         return _begin_in_buffer(j, bytes)
-    end: uint64_t = j.position + _padded(bytes)
-    if end > fj_atomic_load64(cython.address(j.alarm)):
-        status: cython.int = pages_reach(j, end)
-        if status < 0:
-            j.errnum = -status
-            return cython.NULL
     return j.map + j.position + RECORD_HEADER_BYTES
 
 
@@ -214,8 +236,8 @@ def _write_record(
 @cython.nogil
 @cython.exceptval(check=False)
 def _write_seal(j: cython.pointer[Journal]) -> cython.int:
-    """Room for it was always left."""
-    if journal_begin(j, RECORD_HEADER_BYTES) == cython.NULL:
+    """Room and space for it were always left."""
+    if _place(j, RECORD_HEADER_BYTES) == cython.NULL:
         return -j.errnum
     status: cython.int = _write_record(
         j, RECORD_HEADER_BYTES, SEAL_ENTRIES, j.last_seqno, j.last_time_ns, j.last_persisted
@@ -234,11 +256,12 @@ def _write_seal(j: cython.pointer[Journal]) -> cython.int:
 def _create(
     j: cython.pointer[Journal], path: cython.pointer[cython.const[cython.char]], mapped: cython.bint
 ) -> cython.int:
-    """Make the file, all of its blocks and its header. Nothing is left behind on an error."""
+    """Make the file, its first blocks and its header. Nothing is left behind on an error."""
     fd: cython.int = file_create(path)
     if fd < 0:
         return fd
-    status: cython.int = file_allocate(fd, j.capacity_bytes)
+    j.allocated = min(cython.cast(uint64_t, NEW_BYTES), j.capacity_bytes)
+    status: cython.int = file_allocate(fd, j.allocated)
     if status >= 0:
         header: uint8_t[32]
         memset(header, 0, JOURNAL_HEADER_BYTES)
@@ -256,6 +279,15 @@ def _create(
     if mapped and file_map(fd, j.capacity_bytes, cython.address(j.map)) < 0:
         j.map = cython.NULL  # no mapping on this file system: each record is a pwrite
     return 0
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _wait_for_syncers(j: cython.pointer[Journal]) -> cython.void:
+    """Until nobody syncs it. Requires: it is not the active one any more, so that nobody begins to."""
+    while fj_atomic_load(cython.address(j.syncers)) > 0:
+        usleep(100)
 
 
 @cython.cfunc
@@ -282,8 +314,8 @@ class JournalWriter:
     """Owns a journal file from its creation to its seal: the descriptor, the mapping and the state of the
     writer.
 
-    `capacity_bytes` are allocated on disk at once. Where mapping is impossible, or not wanted
-    (`mapped=False`), each record is one `pwrite`; all else is the same.
+    The file takes `capacity_bytes` at most; it is allocated on disk in steps ahead of the writer. Where mapping
+    is impossible, or not wanted (`mapped=False`), each record is one `pwrite`; all else is the same.
     """
 
     def __cinit__(self, path: str, number: int, capacity_bytes: int, *, mapped: bool = True):
@@ -310,6 +342,8 @@ class JournalWriter:
 
     def __dealloc__(self):
         if self.journal != cython.NULL:
+            with cython.nogil:
+                _wait_for_syncers(self.journal)
             self._unmap()
             if self.journal.fd >= 0:
                 file_close(self.journal.fd)
@@ -387,6 +421,7 @@ class JournalWriter:
                 with self.map_lock:
                     self._unmap()
                 with cython.nogil:
+                    _wait_for_syncers(j)
                     status = _finish(j)
                 self._check(status)
                 self.whole = True
@@ -394,18 +429,21 @@ class JournalWriter:
             self.summary = {"size_bytes": size_bytes, "xxh128": digest}
             return self.summary
 
-    def prefault(self):
-        """For a background thread: populate a mebibyte more ahead of the writer. The bytes; 0: enough are."""
+    def prefault(self, limit_bytes: int = AHEAD_BYTES):
+        """For a background thread: populate so much more ahead of the writer. The bytes; 0: enough are."""
+        limit: uint64_t = limit_bytes
         j: cython.pointer[Journal] = self.journal
         populated: int64_t
         with self.map_lock:
             with cython.nogil:
-                populated = pages_prefault(j, AHEAD_BYTES)
+                populated = pages_prefault(j, limit)
         return populated
 
     def close(self):
         """Unmap and close without sealing; the file stays as it is. Idempotent. Requires: commit lock."""
         with self.sync_lock, self.map_lock:
+            with cython.nogil:
+                _wait_for_syncers(self.journal)
             self._unmap()
             if self.journal.fd >= 0:
                 fd: cython.int = self.journal.fd

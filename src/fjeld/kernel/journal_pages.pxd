@@ -16,19 +16,23 @@ cdef enum:
     # Who populates ahead is woken when less than this is populated, and populates twice as much; and so much stays
     # resident behind the writer. At 400 MB a second this is 2.6 ms, ten times what populating it takes.
     AHEAD_BYTES = 1 << 20
+    # Allocated when the file is made: what a writer fills in no less than a millisecond, while more is populated.
+    NEW_BYTES = 512 << 10
 
 cdef struct Journal:
     int fd
     uint64_t number
-    uint8_t *map                # the whole capacity is mapped; pages are populated ahead in windows and given back behind
+    uint8_t *map                # the whole capacity is mapped; what is not allocated must not be touched
     uint64_t capacity_bytes
     uint64_t position           # the next record goes here (multiple of 8); always leaves room for a seal
+    uint64_t allocated          # space on disk up to here; never less than populated, nor than position and a seal
     uint64_t populated          # the map is writable without page faults up to here
     uint64_t alarm              # a record that ends beyond this needs pages, or someone to be woken; <= populated
     sem_t *bell                 # wakes who populates ahead; NULL: nobody does
     uint64_t released           # pages before this were given back (MADV_DONTNEED)
     uint64_t last_seqno         # of the last record; 0: none
     bint sealed
+    int syncers                 # threads that use the descriptor without the writer's lock; atomic
     # private
     uint64_t last_time_ns       # of the last record: the seal repeats them
     uint64_t last_persisted
@@ -36,6 +40,8 @@ cdef struct Journal:
     size_t buffer_bytes
     int errnum                  # why journal_begin gave NULL
 
+# Space up to `end` at least: 0 or -errno. From any thread while the file is open.
+cdef int pages_allocate(Journal *j, uint64_t end) noexcept nogil
 # The writer is about to write up to `end`, beyond the alarm: populate where that is needed, ring the bell. 0 or -errno.
 cdef int pages_reach(Journal *j, uint64_t end) noexcept nogil
 # Populate the next window ahead of the writer, of at most `limit` bytes (rounded up to 64 KiB), give pages back

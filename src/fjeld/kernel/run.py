@@ -368,7 +368,7 @@ def stand_on(c: cython.pointer[RunCursor], i: uint32_t, f: cython.pointer[Failur
     p = fj_get_varint(p, end, cython.address(value_bytes))
     p = fj_get_varint(p, end, cython.address(packed_tag))
     c.entry_index = i
-    c.tag = packed_tag >> 3 << 8 | packed_tag & 7
+    c.tag = packed_tag >> 3 << 8 | packed_tag & 7 | b.seqno_tag
     c.value = p + suffix_bytes
     c.value_bytes = cython.cast(uint32_t, value_bytes)
     c.key_bytes = b.prefix_bytes + cython.cast(uint32_t, suffix_bytes)

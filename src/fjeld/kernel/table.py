@@ -164,11 +164,12 @@ def table_cook(
     )
     if status == ST_OK:
         b = block_cook(payload, payload_bytes, cython.address(why))
-    if b == cython.NULL:
-        if why != cython.NULL:
-            fail_corrupt(f, t.path, offset, why)
-        else:
-            fail_nomem(f)
+    if b != cython.NULL:
+        b.seqno_tag = t.seqno_tag
+    elif why != cython.NULL:
+        fail_corrupt(f, t.path, offset, why)
+    else:
+        fail_nomem(f)
     return b
 
 
@@ -312,7 +313,8 @@ class TableReader:
 
     Opening reads and checks footer, filter, index and properties; it leaves the file open in the pool.
     `expected_bytes`: the size that the manifest names. `smallest` and `largest`: the keys that it names;
-    with them nothing is read before the table is first used.
+    with them nothing is read before the table is first used. `seqno`: the one of all its entries, which then need
+    not say it (those of an ingested table do not); 0: they have their own.
     """
 
     def __cinit__(
@@ -324,6 +326,7 @@ class TableReader:
         expected_bytes: object = None,
         smallest: object = None,
         largest: object = None,
+        seqno: uint64_t = 0,
         **rest: object,
     ):
         t: cython.pointer[Table]
@@ -339,6 +342,7 @@ class TableReader:
         t.descriptors = descriptors.pool
         t.descriptor.fd = -1
         t.expected_bytes = 0 if expected_bytes is None else expected_bytes
+        t.seqno_tag = seqno << 8
         t.path = strdup(name)
         if t.path == cython.NULL:
             raise MemoryError()

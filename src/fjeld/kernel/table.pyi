@@ -17,6 +17,7 @@ class TableReader:
         expected_bytes: int | None = None,
         smallest: bytes | None = None,
         largest: bytes | None = None,
+        seqno: int = 0,
     ) -> Self: ...
     @property
     def entries(self) -> int: ...

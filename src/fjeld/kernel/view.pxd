@@ -3,11 +3,13 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.block cimport Block
 from fjeld.kernel.memtable cimport MemEntry, Memtable, MemtableOwner
 from fjeld.kernel.merge cimport Merge
+from fjeld.kernel.read_counters cimport LevelReads, ReadCounters
 from fjeld.kernel.table cimport Table
 
 cdef struct Level:
     Table **tables          # in order, disjoint
     uint32_t count
+    uint32_t number         # 1.., for the statistics
 
 cdef struct Found:
     uint64_t tag
@@ -24,6 +26,10 @@ cdef class View:
     cdef uint32_t level0_count
     cdef Level *runs                    # levels 1.. that hold tables
     cdef uint32_t run_count
+    cdef ReadCounters reads             # where point look-ups are counted: the core's, once the partition shows this view
+    cdef LevelReads *counted            # = reads.levels
+
+    cdef void count_into(self, ReadCounters reads) noexcept
 
     # The newest version of key with tag <= max_tag (any kind): 1 and *out, or 0. Raises on damage.
     cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out) except -1

@@ -9,7 +9,12 @@ and only by newer seqnos.
 import cython
 from cython.cimports.fjeld.kernel.block import Block, Entry, block_release
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_compare
+from cython.cimports.fjeld.kernel.coding import (
+    cbytes,
+    fj_atomic_load64,
+    fj_atomic_store64,
+    fj_compare,
+)
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
     ST_NOMEM,
@@ -20,6 +25,7 @@ from cython.cimports.fjeld.kernel.failure import (
 )
 from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memtable_get
 from cython.cimports.fjeld.kernel.merge import merge_add_memtable, merge_add_run, merge_init
+from cython.cimports.fjeld.kernel.read_counters import COUNTED_LEVELS, LevelReads, ReadCounters
 from cython.cimports.fjeld.kernel.table import (
     TableReader,
     table_covers,
@@ -29,6 +35,17 @@ from cython.cimports.fjeld.kernel.table import (
 )
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
+
+# Of views that no partition shows, such as the inputs of a compaction.
+UNCOUNTED = cython.declare(ReadCounters, ReadCounters())
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def count(counter: cython.pointer[uint64_t]) -> cython.void:
+    fj_atomic_store64(counter, fj_atomic_load64(counter) + 1)
 
 
 @cython.cfunc
@@ -83,17 +100,20 @@ def find_in_table(
     hashed: uint64_t,
     max_tag: uint64_t,
     out: cython.pointer[Found],
+    reads: cython.pointer[LevelReads],
 ) -> cython.int:
     entry: Entry
     cold: uint32_t = 0
     status: cython.int
     failure: Failure
     if table_may_contain(t, hashed) == 0:
+        count(cython.address(reads.filter_negatives))
         return 0
     status = table_get(
         t, key, key_bytes, max_tag, cython.address(entry), cython.address(out.block), cython.address(cold)
     )
     if status == ST_COLD:
+        count(cython.address(reads.block_loads))
         failure_clear(cython.address(failure))
         with cython.nogil:
             status = table_get_cold(
@@ -108,11 +128,27 @@ def find_in_table(
         if status < 0:
             raise_failure(cython.address(failure))
     if status != ST_OK:
+        count_absent(t, hashed, reads)
         return 0
+    count(cython.address(reads.found))
     out.tag = entry.tag
     out.value = entry.value
     out.value_bytes = entry.value_bytes
     return 1
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def count_absent(
+    t: cython.pointer[Table], hashed: uint64_t, reads: cython.pointer[LevelReads]
+) -> cython.void:
+    """The table was searched in vain. One that was not open yet could not ask its filter before."""
+    if t.filter_lines == 0:
+        count(cython.address(reads.unfiltered))
+    elif table_may_contain(t, hashed):
+        count(cython.address(reads.filter_false_positives))
+    else:
+        count(cython.address(reads.filter_negatives))
 
 
 @cython.cclass
@@ -123,6 +159,7 @@ class View:
         i: cython.Py_ssize_t
         self.memtables = memtables
         self.levels = levels
+        self.count_into(UNCOUNTED)
         self.mem = cython.cast(
             cython.pointer[cython.pointer[Memtable]],
             calloc(len(memtables) + 1, cython.sizeof(cython.pointer[Memtable])),
@@ -138,8 +175,9 @@ class View:
         if levels:
             self.level0 = table_array(levels[0])
             self.level0_count = len(levels[0])
-        for level in levels[1:]:
+        for number, level in enumerate(levels[1:], start=1):
             if level:
+                self.runs[self.run_count].number = min(number, COUNTED_LEVELS - 1)
                 self.runs[self.run_count].tables = table_array(level)
                 self.runs[self.run_count].count = len(level)
                 self.run_count += 1
@@ -152,6 +190,13 @@ class View:
             for i in range(self.run_count):
                 free(self.runs[i].tables)
         free(self.runs)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def count_into(self, reads: ReadCounters) -> cython.void:
+        """Requires: nobody reads this view yet."""
+        self.reads = reads
+        self.counted = reads.levels
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
@@ -196,11 +241,15 @@ class View:
         out.block = cython.NULL
         for i in range(self.level0_count):
             t = self.level0[i]
-            if table_covers(t, key, key_bytes) and find_in_table(t, key, key_bytes, hashed, max_tag, out):
+            if table_covers(t, key, key_bytes) and find_in_table(
+                t, key, key_bytes, hashed, max_tag, out, self.counted
+            ):
                 return 1
         for i in range(self.run_count):
             t = level_find(cython.address(self.runs[i]), key, key_bytes)
-            if t != cython.NULL and find_in_table(t, key, key_bytes, hashed, max_tag, out):
+            if t != cython.NULL and find_in_table(
+                t, key, key_bytes, hashed, max_tag, out, self.counted + self.runs[i].number
+            ):
                 return 1
         return 0
 

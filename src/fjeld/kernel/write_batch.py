@@ -106,13 +106,15 @@ def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None)
         return journal_failed(core, status)
     status = memtable_insert(core.active, k, kn, (seqno << 8) | cython.cast(uint64_t, kind), v, vn)
     commit.seqno = seqno
+    core.written_bytes += kn + vn
+    commit.written_bytes += kn + vn
     if status == ST_OK:
         fj_atomic_store64(cython.address(commit.visible), seqno)
     commit.unlock()
     if status == ST_NOMEM:
         return out_of_memory(commit)
     if commit.attention & ATTEND_DURABLE:
-        commit.control.persist_write(seqno)
+        commit.persist(seqno)
     return 0
 
 
@@ -221,6 +223,8 @@ class WriteBatch:
                 entry.value,
                 entry.value_bytes,
             )
+            core.written_bytes += entry.key_bytes + entry.value_bytes
+            self.commit.written_bytes += entry.key_bytes + entry.value_bytes
             seqno += 1
         return status
 
@@ -269,7 +273,7 @@ class WriteBatch:
         if status == ST_NOMEM:
             return out_of_memory(commit)
         if durable > 0 or (durable < 0 and commit.attention & ATTEND_DURABLE):
-            commit.control.persist_write(seqno)
+            commit.persist(seqno)
         return 0
 
     # ---- the public face ----

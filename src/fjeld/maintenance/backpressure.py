@@ -1,8 +1,9 @@
-"""Whether writers may go on: a pure decision over what waits to be flushed and compacted.
+"""How fast writers may go on: a pure decision over what waits to be flushed and compacted.
 
-Writers are slowed a little before they would have to stop, so that the store never goes from full speed to
-none. Every reason names work that is under way or can be started at once: nobody waits for what will not
-happen.
+Writers are slowed before they would have to stop, little at first and more with every byte of debt, so that
+the store never goes from full speed to none. At some rate writers are as slow as flushes and merges are: there
+the debt stays. Every reason names work that is under way or can be started at once: nobody waits for what will
+not happen.
 """
 
 from __future__ import annotations
@@ -10,17 +11,31 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from fjeld.options import KeyspaceOptions, PartitionOptions
+from fjeld.options import Fifo, KeyspaceOptions, PartitionOptions, SizeTiered
 
-__all__ = ["Decision", "Go", "Limits", "Load", "Slow", "StallReason", "Stop", "decide"]
+__all__ = [
+    "FASTEST_RATE",
+    "SLOWEST_RATE",
+    "Decision",
+    "Go",
+    "Limits",
+    "Load",
+    "Slow",
+    "StallReason",
+    "Stop",
+    "decide",
+]
 
-# A write takes about a microsecond. The first delay makes that hundreds, still nothing to one caller; the
-# last one, a hundred writes a second, is as good as a stop while flushes and merges catch up.
-MIN_DELAY_SECONDS = 0.0002
-MAX_DELAY_SECONDS = 0.01
+# Bytes a second. One thread that inserts as fast as it can writes 100 to 200 MB a second: the first rate is hardly
+# felt. A disk that merges no faster than the last one is as good as stopped.
+FASTEST_RATE = 128 << 20
+SLOWEST_RATE = 1 << 20
 
 # Journals slow writers from this part of their limit on.
 JOURNALS_SLOWDOWN = 0.75
+
+# A number of runs that no partition ever has: its level 0 slows nobody.
+NEVER = 1 << 62
 
 
 class StallReason(enum.Enum):
@@ -44,6 +59,8 @@ class Load:
     """What has piled up: in the partition that is written to, and (journals) in the keyspace."""
 
     sealed_memtables: int
+    active_part: float
+    """How much of its size the active memtable has, 0 to 1."""
     level0_runs: int
     journals_bytes: int
 
@@ -59,18 +76,30 @@ class Limits:
 
     @classmethod
     def of(cls, keyspace: KeyspaceOptions, partition: PartitionOptions) -> Limits:
-        """The limits for a partition.
-
-        Level 0 slows nobody before it has the runs that start a merge: else writers would wait for one that
-        nothing starts.
-        """
-        slowdown = max(keyspace.level0_slowdown_runs, partition.compaction.level0_runs + 1)
+        """The limits for a partition."""
+        slowdown, stop = _level0_limits(keyspace, partition)
         return cls(
             max_sealed_memtables=keyspace.max_sealed_memtables,
             level0_slowdown_runs=slowdown,
-            level0_stop_runs=max(keyspace.level0_stop_runs, slowdown + 1),
+            level0_stop_runs=stop,
             journals_max_bytes=keyspace.journals_max_bytes,
         )
+
+
+def _level0_limits(keyspace: KeyspaceOptions, partition: PartitionOptions) -> tuple[int, int]:
+    """Runs in level 0 that slow and that stop writers.
+
+    They slow nobody before a merge has begun for them: else writers would wait for one that nothing starts.
+    """
+    compaction = partition.compaction
+    if isinstance(compaction, Fifo):
+        return NEVER, NEVER + 1
+    if isinstance(compaction, SizeTiered):
+        # The merge that begins above max_runs has the time in which min_runs more come.
+        slowdown = compaction.max_runs + compaction.min_runs
+        return slowdown, slowdown + compaction.max_runs
+    slowdown = max(keyspace.level0_slowdown_runs, compaction.level0_runs + 1)
+    return slowdown, max(keyspace.level0_stop_runs, slowdown + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +109,9 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """Wait this long before the write."""
+    """Write no faster than this, all writers together."""
 
-    delay_seconds: float
+    bytes_per_second: float
     reason: StallReason
 
 
@@ -99,9 +128,7 @@ Decision = Go | Slow | Stop
 def decide(load: Load, limits: Limits) -> Decision:
     """The strictest answer that any of the three gives."""
     pressures = {
-        StallReason.MEMTABLES: _pressure(
-            load.sealed_memtables, limits.max_sealed_memtables - 1, limits.max_sealed_memtables
-        ),
+        StallReason.MEMTABLES: _pressure_of_memtables(load, limits.max_sealed_memtables),
         StallReason.LEVEL0: _pressure(load.level0_runs, limits.level0_slowdown_runs, limits.level0_stop_runs),
         StallReason.JOURNALS: _pressure(
             load.journals_bytes, int(limits.journals_max_bytes * JOURNALS_SLOWDOWN), limits.journals_max_bytes
@@ -113,11 +140,20 @@ def decide(load: Load, limits: Limits) -> Decision:
         return Stop(reason)
     if pressure < 0:
         return Go()
-    # Quadratic: hardly felt at first, so that a short burst passes; steep when the limit is near.
-    return Slow(MIN_DELAY_SECONDS + (MAX_DELAY_SECONDS - MIN_DELAY_SECONDS) * pressure**2, reason)
+    # Equal steps of debt slow by equal factors: whatever the disk can do, some debt has its rate.
+    return Slow(FASTEST_RATE * (SLOWEST_RATE / FASTEST_RATE) ** pressure, reason)
 
 
-def _pressure(amount: int, slowdown: int, stop: int) -> float:
+def _pressure_of_memtables(load: Load, limit: int) -> float:
+    """Begins when but one may still be sealed, and grows as the active one fills."""
+    if load.sealed_memtables >= limit:
+        return 1
+    if load.sealed_memtables == 0:  # nothing is there to be flushed
+        return -1
+    return _pressure(load.sealed_memtables + min(load.active_part, 0.99), limit - 1, limit)
+
+
+def _pressure(amount: float, slowdown: int, stop: int) -> float:
     """Below 0: none; from 0, at `slowdown`, to 1, at `stop`."""
     if amount >= stop:
         return 1

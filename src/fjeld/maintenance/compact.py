@@ -1,69 +1,187 @@
-"""Compaction: the strategy chooses, this carries out."""
+"""Compaction: the strategy chooses, this carries out.
+
+A large merge is cut into ranges of keys. The thread that began it does one after the other, and workers that
+have nothing else to do help; one edit installs what all of them made.
+"""
 
 from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import chain, pairwise
 
 from fjeld.errors import CancelledError
 from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.open_snapshots import OpenSnapshots
-from fjeld.maintenance.output import write_tables
-from fjeld.maintenance.strategies.choice import Choice, Merge, Move, Nothing
-from fjeld.maintenance.strategies.leveled import choose, major
+from fjeld.maintenance.output import delete_tables, write_tables
+from fjeld.maintenance.running_jobs import RunningJob
+from fjeld.maintenance.shared_work import SharedWork
+from fjeld.maintenance.strategies import Drop, Job, Merge, Move, Nothing, choose, due_ns, major
+from fjeld.maintenance.strategies.pieces import piece_keys
 from fjeld.manifest.edit import ChangeTables, Edit
-from fjeld.manifest.state import PartitionState
+from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.sync_points import sync_point
 
 __all__ = ["Compactor"]
 
+Range = tuple[bytes | None, bytes | None]
+"""Keys from the first up to, not including, the second; None: from or to the end."""
+
 
 class Compactor:
-    """Compacts partitions of one keyspace. Safe from any thread; compactions of one partition take turns."""
+    """Compacts partitions of one keyspace. Safe from any thread.
 
-    def __init__(self, store: VersionStore, snapshots: OpenSnapshots) -> None:
+    max_pieces: ranges that a merge is cut into at most. help_wanted(): called when one was cut, from the
+    thread that has begun it; workers then ask for `next_piece`. keep_views(partition): called under the
+    install lock before tables go with what is in them; open snapshots keep the view they have.
+    """
+
+    def __init__(
+        self,
+        store: VersionStore,
+        snapshots: OpenSnapshots,
+        *,
+        max_pieces: int,
+        now_ns: Callable[[], int],
+        help_wanted: Callable[[], None],
+        keep_views: Callable[[LivePartition], None],
+    ) -> None:
         self._store = store
         self._snapshots = snapshots
+        self._max_pieces = max_pieces
+        self._now_ns = now_ns
+        self._help_wanted = help_wanted
+        self._keep_views = keep_views
+        self._lock = threading.Lock()
+        self._shared: list[SharedWork[list[TableMeta]]] = []
+        """Merges in pieces that go on. Guarded by `_lock`."""
+
+    # ---- what to do ----
 
     def wanted(self, partition: LivePartition) -> bool:
-        """Would the strategy do anything now?"""
+        """Would the strategy do anything if nothing else ran?"""
         state = self._store.version.partitions.get(partition.id)
-        return state is not None and not isinstance(choose(state, (), partition.options.compaction), Nothing)
+        return state is not None and not isinstance(choose(state, (), self._now_ns()), Nothing)
+
+    def start(self, partition: LivePartition) -> RunningJob | None:
+        """Begin what the strategy chooses beside the jobs that run. Who gets a job must carry it out."""
+
+        def chosen(running: tuple[Job, ...]) -> Job | Nothing:
+            state = self._store.version.partitions.get(partition.id)
+            return Nothing() if state is None else choose(state, running, self._now_ns())
+
+        return partition.jobs.start(chosen)
+
+    def due_seconds(self, partition: LivePartition) -> float | None:
+        """In how many seconds there may be something to do although nothing is written; None: never."""
+        state = self._store.version.partitions.get(partition.id)
+        due = None if state is None else due_ns(state)
+        return None if due is None else max(0, due - self._now_ns()) / 1e9
+
+    def next_piece(self) -> Callable[[], object] | None:
+        """A piece of a merge that goes on, for whoever has time."""
+        with self._lock:
+            return next((work.help for work in self._shared if work.wants_help), None)
+
+    # ---- doing it ----
 
     def compact_once(self, partition: LivePartition) -> bool:
         """Carry out one choice of the strategy; False where there is nothing to do."""
-        with partition.compaction_lock:
-            state = self._store.version.partitions.get(partition.id)
-            if state is None:
-                return False
-            choice = choose(state, (), partition.options.compaction)
-            return self._carry_out(partition, state, choice)
-
-    def compact_all(self, partition: LivePartition) -> None:
-        """Merge everything into one run."""
-        with partition.compaction_lock:
-            state = self._store.version.partitions.get(partition.id)
-            if state is not None:
-                self._carry_out(partition, state, major(state, partition.options.compaction))
-
-    def _carry_out(self, partition: LivePartition, state: PartitionState, choice: Choice) -> bool:
-        if isinstance(choice, Nothing):
+        started = self.start(partition)
+        if started is None:
             return False
-        if isinstance(choice, Move):
-            self._move(partition, state, choice)
-        else:
-            self._merge(partition, state, choice)
+        self.carry_out(partition, started)
         return True
 
+    def compact_all(self, partition: LivePartition) -> None:
+        """Merge everything into one run. Waits for the compactions that run."""
+
+        def chosen() -> Job | Nothing:
+            state = self._store.version.partitions.get(partition.id)
+            return Nothing() if state is None else major(state)
+
+        with partition.jobs.alone(cancel=False):
+            started = partition.jobs.start_alone(chosen)
+            if started is not None:
+                self.carry_out(partition, started)
+
+    def carry_out(self, partition: LivePartition, running: RunningJob) -> None:
+        """Do a job that was started; it has ended when this returns or raises."""
+        try:
+            state = self._store.version.partitions.get(partition.id)
+            if state is None or partition.core.is_refused:  # dropped, or closed just before it was cancelled
+                raise CancelledError("the compaction was cancelled")
+            if isinstance(running.job, Merge):
+                self._merge(partition, state, running, running.job)
+            elif isinstance(running.job, Move):
+                self._move(partition, state, running.job)
+            else:
+                self._drop(partition, running.job)
+        finally:
+            partition.jobs.end(running)
+
     def _move(self, partition: LivePartition, state: PartitionState, move: Move) -> None:
-        tables = {table.number: table for table in state.tables()}
-        edit = ChangeTables(
+        added = tuple((move.output_level, table) for table in _tables(state, move))
+        self._install(partition, ChangeTables(partition.id, added=added, removed=move.inputs))
+
+    def _drop(self, partition: LivePartition, drop: Drop) -> None:
+        self._install(partition, ChangeTables(partition.id, removed=drop.inputs), keep=True)
+
+    def _merge(
+        self, partition: LivePartition, state: PartitionState, running: RunningJob, merge: Merge
+    ) -> None:
+        started = time.monotonic()
+        inputs = self._inputs(state, merge)
+        created_ns = max(table.created_ns for table in _tables(state, merge))
+        # The inputs are fixed: now ask, once for all pieces, what must stay readable.
+        seqnos = self._snapshots.seqnos()
+
+        def merge_range(keys: Range) -> list[TableMeta]:
+            start, stop = keys
+            splits = tuple(
+                key
+                for key in merge.split_keys
+                if (start is None or start < key) and (stop is None or key < stop)
+            )
+            compaction = Compaction(
+                inputs,
+                seqnos,
+                merge.drop_tombstones,
+                start=start,
+                stop=stop,
+                splits=splits,
+                filter=partition.filter,
+            )
+            with running.running(compaction):
+                sync_point("compaction:start")
+                return write_tables(
+                    self._store,
+                    partition.options,
+                    compaction,
+                    level=merge.output_level,
+                    table_bytes=merge.table_bytes,
+                    created_ns=created_ns,
+                )
+
+        ranges = self._ranges(state, merge)
+        tables = self._together([partial(merge_range, keys) for keys in ranges], running)
+        sync_point("compaction:written")
+        change = ChangeTables(
             partition.id,
-            added=tuple((move.output_level, tables[number]) for _, number in move.inputs),
-            removed=tuple(move.inputs),
+            added=tuple((merge.output_level, table) for table in tables),
+            removed=merge.inputs,
         )
-        self._install(partition, edit, [])
+        self._install(partition, change, [self._store.table_path(table.number) for table in tables])
+        partition.activity.compacted(
+            state, merge.inputs, merge.output_level, tables, time.monotonic() - started
+        )
+        sync_point("compaction:installed")
 
     def _inputs(self, state: PartitionState, merge: Merge) -> View:
         """A view of the inputs alone: level 0 as separate runs, each deeper level as one."""
@@ -79,38 +197,51 @@ class Compactor:
             )
         return View((), levels)
 
-    def _merge(self, partition: LivePartition, state: PartitionState, merge: Merge) -> None:
-        inputs = self._inputs(state, merge)
-        # The inputs are fixed: now ask what must stay readable.
-        compaction = Compaction(inputs, self._snapshots.seqnos(), merge.drop_tombstones)
-        partition.compaction = compaction
-        try:
-            if partition.core.is_refused:  # closed just before it could be cancelled
-                raise CancelledError("the compaction was cancelled")
-            sync_point("compaction:start")
-            tables = write_tables(
-                self._store,
-                partition.options,
-                compaction,
-                level=merge.output_level,
-                table_bytes=merge.table_bytes,
-            )
-        finally:
-            partition.compaction = None
-        sync_point("compaction:written")
-        edit = ChangeTables(
-            partition.id,
-            added=tuple((merge.output_level, table) for table in tables),
-            removed=tuple(merge.inputs),
-        )
-        self._install(partition, edit, [self._store.table_path(table.number) for table in tables])
-        sync_point("compaction:installed")
+    def _ranges(self, state: PartitionState, merge: Merge) -> list[Range]:
+        """The ranges to merge, ascending. A run of level 0 is one table: it cannot be made in pieces."""
+        keys: tuple[bytes, ...] = ()
+        if merge.output_level > 0:
+            keys = piece_keys(_tables(state, merge), merge.table_bytes, self._max_pieces)
+        return list(pairwise((None, *keys, None)))
 
-    def _install(self, partition: LivePartition, change: ChangeTables, created: list[str]) -> None:
+    def _together(self, pieces: list[Callable[[], list[TableMeta]]], running: RunningJob) -> list[TableMeta]:
+        """Do all pieces, with whoever helps; a failure of one cancels all and leaves nothing behind."""
+        work = SharedWork(pieces, running.cancel)
+        with self._lock:
+            self._shared.append(work)
+        try:
+            if len(pieces) > 1:
+                self._help_wanted()
+            return list(chain.from_iterable(work.finish()))
+        except BaseException:
+            delete_tables(self._store, chain.from_iterable(work.results))
+            raise
+        finally:
+            with self._lock:
+                self._shared.remove(work)
+
+    def _install(
+        self,
+        partition: LivePartition,
+        change: ChangeTables,
+        created: list[str] | None = None,
+        *,
+        keep: bool = False,
+    ) -> None:
+        """keep: open snapshots keep the view they have of the partition."""
+
         def swap(version: Version) -> None:
+            if keep:
+                self._keep_views(partition)
             partition.swap(self._store, version.partitions[partition.id])
 
         try:
-            self._store.edit(Edit.of(change), seqno=0, created=created, install=swap)
+            self._store.edit(Edit.of(change), seqno=0, created=created or [], install=swap)
         except ValueError as error:  # cleared or dropped meanwhile: the result is not wanted any more
             raise CancelledError("the partition was cleared or dropped during its compaction") from error
+
+
+def _tables(state: PartitionState, job: Job) -> list[TableMeta]:
+    """The inputs of a job."""
+    numbers = {number for _, number in job.inputs}
+    return [table for table in state.tables() if table.number in numbers]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.compaction import Compaction
+from fjeld.kernel.journal import FIRST_BYTES
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
@@ -32,12 +34,14 @@ class Flusher:
         rotation: JournalRotation,
         snapshots: OpenSnapshots,
         partitions: Callable[[], Iterable[LivePartition]],
+        now_ns: Callable[[], int],
     ) -> None:
         self._store = store
         self._commit = commit
         self._rotation = rotation
         self._snapshots = snapshots
         self._partitions = partitions
+        self._now_ns = now_ns
 
     def seal(self, partition: LivePartition) -> bool:
         """Seal the active memtable, whatever its size; False where it is empty."""
@@ -52,35 +56,44 @@ class Flusher:
     def flush(self, partition: LivePartition) -> bool:
         """Write all sealed memtables to one table; False where there were none."""
         with partition.flush_lock:
-            memtables = partition.sealed_memtables()
-            state = self._store.version.partitions.get(partition.id)
-            if not memtables or state is None:
-                return False
-            sync_point("flush:start")
-            nothing_beneath = not any(state.levels)
-            # The inputs are fixed: now ask what must stay readable.
-            compaction = Compaction(View(memtables, ()), self._snapshots.seqnos(), nothing_beneath)
-            tables = write_tables(
-                self._store, partition.options, compaction, level=0, table_bytes=UNLIMITED_BYTES
-            )
-            sync_point("flush:written")
-            last = max(memtable.last_seqno for memtable in memtables)
-            created = [self._store.table_path(table.number) for table in tables]
-            floor = self._prepare_floor(partition, memtables, last, created)
-            edit = Edit.of(
-                ChangeTables(partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last),
-                RetireJournals(floor),
-            )
-            self._store.edit(
-                edit,
-                seqno=last,
-                created=created,
-                install=lambda version: partition.swap(
-                    self._store, version.partitions[partition.id], memtables
-                ),
-            )
-            sync_point("flush:installed")
-            return True
+            return self.flush_sealed(partition)
+
+    def flush_sealed(self, partition: LivePartition) -> bool:
+        """As `flush`. Requires: the partition's flush lock."""
+        memtables = partition.sealed_memtables()
+        state = self._store.version.partitions.get(partition.id)
+        if not memtables or state is None:
+            return False
+        started = time.monotonic()
+        sync_point("flush:start")
+        nothing_beneath = not any(state.levels)
+        # The inputs are fixed: now ask what must stay readable.
+        compaction = Compaction(View(memtables, ()), self._snapshots.seqnos(), nothing_beneath)
+        tables = write_tables(
+            self._store,
+            partition.options,
+            compaction,
+            level=0,
+            table_bytes=UNLIMITED_BYTES,
+            created_ns=self._now_ns(),
+        )
+        sync_point("flush:written")
+        last = max(memtable.last_seqno for memtable in memtables)
+        created = [self._store.table_path(table.number) for table in tables]
+        floor = self._prepare_floor(partition, memtables, last, created)
+        edit = Edit.of(
+            ChangeTables(partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last),
+            RetireJournals(floor),
+        )
+        self._store.edit(
+            edit,
+            seqno=last,
+            created=created,
+            install=lambda version: partition.swap(self._store, version.partitions[partition.id], memtables),
+        )
+        partition.activity.flushed(tables, time.monotonic() - started)
+        sync_point("flush:installed")
+        return True
 
     def _prepare_floor(
         self, partition: LivePartition, memtables: tuple[MemtableOwner, ...], last: int, created: list[str]
@@ -119,6 +132,13 @@ class Flusher:
     def retire(self) -> None:
         """Retire the journals that nothing needs any more."""
         self._store.edit(Edit.of(RetireJournals(self._floor()[0])), seqno=0)
+
+    def give_back(self) -> None:
+        """After a flush of everything: the space that journals take for what is in tables now."""
+        if self._floor()[1] is None and self._rotation.total_bytes() > FIRST_BYTES:
+            self._rotation.cut(lambda: None)
+            if self.can_retire():
+                self.retire()
 
     def straggler(self) -> LivePartition | None:
         """The partition whose oldest entry keeps the oldest journal alive."""

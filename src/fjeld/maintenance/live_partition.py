@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
+from fjeld.maintenance.activity import Activity
+from fjeld.maintenance.running_jobs import RunningJobs
 from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.options import PartitionOptions
+
+if TYPE_CHECKING:
+    from fjeld.kernel.compaction import Filter
 
 __all__ = ["LivePartition"]
 
@@ -18,19 +25,21 @@ __all__ = ["LivePartition"]
 class LivePartition:
     """Owns the core of a partition while its keyspace is open.
 
-    `flush_lock`: one flush at a time, so that memtables become tables in order. `busy` (table numbers),
-    `compaction`:
-    guarded by `compaction_lock`; one compaction of a partition at a time.
+    `flush_lock`: one flush at a time, so that memtables become tables in order. `jobs`: the compactions that
+    run. Lock order: `flush_lock`, then being alone with the jobs.
     """
 
-    def __init__(self, core: TreeCore, options: PartitionOptions) -> None:
+    def __init__(self, core: TreeCore, options: PartitionOptions, activity: Activity | None = None) -> None:
         self.core = core
         self.options = options
+        self.activity = Activity() if activity is None else activity
         self.flush_lock = threading.Lock()
-        self.compaction_lock = threading.Lock()
-        self.compaction: Compaction | None = None
-        self.failure: Exception | None = None
-        """Why its compaction does not go on, if it does not: shown in stats."""
+        self.jobs = RunningJobs()
+        self.failure: BaseException | None = None
+        """Why its last compaction failed, until one succeeds: shown in stats. After a CorruptionError there
+        is no other: the same tables would fail again."""
+        self.filter: Filter | None = None
+        """What every merge asks which entries may go; it may be called in several threads at once."""
 
     @property
     def id(self) -> int:
@@ -39,6 +48,12 @@ class LivePartition:
     @property
     def name(self) -> str:
         return self.core.name
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no flush and no compaction runs; those that do are cancelled, or come to their end."""
+        with self.flush_lock, self.jobs.alone(cancel=True):
+            yield
 
     def sealed_memtables(self) -> tuple[MemtableOwner, ...]:
         """Newest first."""
@@ -70,9 +85,3 @@ class LivePartition:
             self.core.replace(View((MemtableOwner(), *view.memtables), view.levels))
             view.memtables[0].seal()  # after: what is written to is never sealed, wherever an interrupt falls
             return True
-
-    def cancel_compaction(self) -> None:
-        """Make a running compaction give up soon."""
-        compaction = self.compaction
-        if compaction is not None:
-            compaction.cancel()

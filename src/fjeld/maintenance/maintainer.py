@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from fjeld.errors import CancelledError, ClosedError, CorruptionError
 from fjeld.journal.rotation import JournalRotation
-from fjeld.kernel.commit import PRESSURE, Commit
-from fjeld.maintenance.backpressure import Decision, Go, Limits, Load, Slow, StallReason, Stop, decide
+from fjeld.kernel.commit import Commit
+from fjeld.maintenance.backpressure import StallReason
 from fjeld.maintenance.compact import Compactor
+from fjeld.maintenance.failures import Claim, Failures
 from fjeld.maintenance.flush import Flusher
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.open_snapshots import OpenSnapshots
-from fjeld.maintenance.workers import RETRY_SECONDS, Workers
+from fjeld.maintenance.running_jobs import RunningJob
+from fjeld.maintenance.throttle import Throttle
+from fjeld.maintenance.workers import Workers
 from fjeld.manifest.store import VersionStore
 from fjeld.options import KeyspaceOptions
 
@@ -25,32 +27,30 @@ __all__ = ["Maintainer"]
 
 log = logging.getLogger("fjeld")
 
-# How often a halted writer looks again, in case that nobody has told it.
+# A merge is cut into about so many pieces for each thread that may take some: pieces are never quite equal.
+PIECES_PER_THREAD = 2
+
+# What is due although nothing happens is looked for no more often than this, when something keeps it back.
 LOOK_AGAIN_SECONDS = 0.05
 
 Job = Callable[[], object]
-
-Claim = tuple[str, int]
-"""The kind of a job and, where it is for a partition, that one's id."""
 
 SPARE: Claim = ("spare", 0)
 FINISH: Claim = ("finish", 0)
 RETIRE: Claim = ("retire", 0)
 REAP: Claim = ("reap", 0)
+HELP: Claim = ("help", 0)
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A job has failed; it is not tried again before `retry_at` (monotonic seconds)."""
-
-    error: Exception
-    retry_at: float
+# Kinds of jobs that may take minutes.
+COMPACTING = {"compact", "help"}
 
 
 class Maintainer:
     """Owns the workers. Jobs, most urgent first: flushes, compactions, deletions; beside them, journals.
 
-    Thread safety: any thread may call any method; what is private is guarded by `_changed`.
+    There is one worker more than may compact at once: a flush never waits behind a compaction.
+
+    Thread safety: any thread may call any method; `_claimed` is guarded by `_lock`.
     """
 
     def __init__(
@@ -61,24 +61,32 @@ class Maintainer:
         snapshots: OpenSnapshots,
         options: KeyspaceOptions,
         partitions: Callable[[], Iterable[LivePartition]],
+        keep_views: Callable[[LivePartition], None],
     ) -> None:
         self._store = store
-        self._commit = commit
         self._rotation = rotation
-        self._options = options
         self._partitions = partitions
-        self.flusher = Flusher(store, commit, rotation, snapshots, partitions)
-        self.compactor = Compactor(store, snapshots)
-        self._changed = threading.Condition()
-        self._pressing = threading.Lock()
-        self._claimed: set[Claim] = set()
-        self._failures: dict[Claim, Failure] = {}
+        self._max_compacting = options.workers
+        self.flusher = Flusher(store, commit, rotation, snapshots, partitions, options.now_ns)
+        self.compactor = Compactor(
+            store,
+            snapshots,
+            max_pieces=PIECES_PER_THREAD * (options.workers + 1),  # a caller's thread, and all workers
+            now_ns=options.now_ns,
+            help_wanted=self.wake,
+            keep_views=keep_views,
+        )
+        self.throttle = Throttle(
+            store, commit, rotation, options, partitions, flush_straggler=self._flush_straggler
+        )
+        self._lock = threading.Lock()
+        self._claimed: Counter[Claim] = Counter()
+        """The jobs that were given out and are not done. Of compactions there may be several."""
+        self._failures = Failures()
         self._paused = 0
         self._halted = False
         self._closing = False
-        self.stall_seconds = 0.0
-        """How long writers have waited in all."""
-        self._workers = Workers("worker", options.workers, self._next_job, self._note_failure)
+        self._workers = Workers("worker", options.workers + 1, self._next_job, self._note_failure)
         # Journals have a thread of their own: writers must not wait behind a long compaction for the next
         # one.
         self._journal_worker = Workers("journals", 1, self._next_journal_job, self._note_failure)
@@ -96,14 +104,14 @@ class Maintainer:
     def halt(self) -> None:
         """The keyspace is poisoned: begin no more jobs but deletions, keep no writer waiting."""
         self._halted = True
-        self._notify()
+        self.throttle.release()
 
     def stop(self) -> None:
         """Cancel compactions, let running jobs end, stop the threads. Stopping twice is fine."""
         self._closing = True
         for partition in self._partitions():
-            partition.cancel_compaction()
-        self._notify()
+            partition.jobs.cancel()
+        self.throttle.release()
         self._workers.stop()
         self._journal_worker.stop()
 
@@ -112,10 +120,6 @@ class Maintainer:
         self.wake()
         self._journal_worker.wait_idle()
         self._workers.wait_idle()
-
-    def _notify(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
 
     # ---- jobs ----
 
@@ -143,46 +147,81 @@ class Maintainer:
                 return self._claimed_job(flush, partial(self.flusher.flush, partition))
         if self.flusher.can_retire() and self._claim(RETIRE):
             return self._claimed_job(RETIRE, self.flusher.retire)
-        for partition in self._partitions():
+        return self._next_compaction()
+
+    def _next_compaction(self) -> Job | None:
+        """Help with a merge that has begun; else the partition on which the fewest run has its turn."""
+        if not self._claim(HELP):
+            return None
+        piece = self.compactor.next_piece()
+        if piece is not None:
+            return self._claimed_job(HELP, piece)
+        self._give_back(HELP)
+        if self._paused:
+            return None
+        for partition in sorted(self._partitions(), key=lambda partition: partition.jobs.count):
             compact = ("compact", partition.id)
-            if partition.failure is None and not self._paused and self.compactor.wanted(partition):
-                if self._claim(compact):
-                    return self._claimed_job(compact, partial(self._compact, partition))
+            if isinstance(partition.failure, CorruptionError) or not self._claim(compact):
+                continue
+            started = self.compactor.start(partition)
+            if started is not None:
+                return self._claimed_job(compact, partial(self._compact, partition, started))
+            self._give_back(compact)
+            due_seconds = self.compactor.due_seconds(partition)
+            if due_seconds is not None:
+                self._workers.wake_within(max(due_seconds, LOOK_AGAIN_SECONDS))
         return None
 
     def _claim(self, claim: Claim) -> bool:
-        """Take a job, unless somebody has it or it has just failed."""
-        with self._changed:
-            failure = self._failures.get(claim)
-            if claim in self._claimed or (failure and time.monotonic() < failure.retry_at):
+        """Take a job, unless it has just failed, or is with somebody, or too many like it are."""
+        if not self._failures.may_try(claim):
+            return False
+        with self._lock:
+            if claim[0] in COMPACTING:
+                compacting = sum(count for (kind, _), count in self._claimed.items() if kind in COMPACTING)
+                if compacting >= self._max_compacting:
+                    return False
+            elif claim in self._claimed:
                 return False
-            self._claimed.add(claim)
+            self._claimed[claim] += 1
             return True
+
+    def _give_back(self, claim: Claim) -> None:
+        with self._lock:
+            self._claimed[claim] -= 1
+            if not self._claimed[claim]:
+                del self._claimed[claim]
 
     def _claimed_job(self, claim: Claim, work: Job) -> Job:
         def run() -> None:
             try:
                 work()
-                self.succeeded(claim)
-            except Exception as error:
-                self._failed(claim, error)
+                self._failures.succeeded(claim)
+            except BaseException as error:
+                self._failures.failed(claim, error)
                 raise
             finally:
-                with self._changed:
-                    self._claimed.discard(claim)
+                self._give_back(claim)
                 self.update_pressure()
-                self._notify()
+                self.throttle.notify()
 
         return run
 
-    def _compact(self, partition: LivePartition) -> None:
+    def _compact(self, partition: LivePartition, started: RunningJob) -> None:
         try:
-            self.compactor.compact_once(partition)
+            self.compactor.carry_out(partition, started)
         except CancelledError:
             pass
         except CorruptionError as error:
-            partition.failure = error  # the same inputs would fail again: what is readable stays readable
+            # The same inputs would fail again: what is readable stays readable.
+            partition.failure = error.with_traceback(None)
             log.error("compaction of partition %r stops: %s", partition.name, error)
+        except BaseException as error:
+            partition.failure = error
+            raise
+        else:
+            if not isinstance(partition.failure, CorruptionError):
+                partition.failure = None
 
     def _reap(self) -> None:
         reaper = self._store.reaper
@@ -194,78 +233,43 @@ class Maintainer:
     # ---- failures ----
 
     @property
-    def failure(self) -> Exception | None:
+    def failure(self) -> BaseException | None:
         """The newest failure of a job that has not succeeded since."""
-        return self._newest_failure()
-
-    def _newest_failure(self, but: Claim | None = None) -> Exception | None:
-        with self._changed:
-            failures = [failure.error for claim, failure in self._failures.items() if claim != but]
-        return failures[-1] if failures else None
+        return self._failures.newest()
 
     def succeeded(self, claim: Claim) -> None:
-        """A job was done, in the background or by a caller: it does not fail any more."""
-        with self._changed:
-            self._failures.pop(claim, None)
+        """A caller has done a job itself: it does not fail any more."""
+        self._failures.succeeded(claim)
 
     def forget(self, partition: LivePartition) -> None:
         """The partition was dropped: what failed there is of no interest."""
         for kind in ("flush", "compact"):
-            self.succeeded((kind, partition.id))
+            self._failures.succeeded((kind, partition.id))
 
-    def _failed(self, claim: Claim, error: Exception) -> None:
-        with self._changed:
-            self._failures.pop(claim, None)
-            self._failures[claim] = Failure(error, time.monotonic() + RETRY_SECONDS)
-
-    def _note_failure(self, error: Exception) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         if not (isinstance(error, ClosedError) and self._closing):
             log.error("a background job failed and will be tried again: %s", error)
 
     def _retry_now(self) -> None:
         """Somebody waits: do not wait for the time of the next attempt."""
-        with self._changed:
-            self._failures = {claim: Failure(failure.error, 0.0) for claim, failure in self._failures.items()}
+        self._failures.retry_now()
         self.wake()
 
     # ---- pressure ----
 
-    def _decision(self) -> tuple[Decision, LivePartition | None]:
-        """The strictest decision, and the partition that it is for."""
-        journals_bytes = self._rotation.sealed_bytes()
-        strictest: Go | Slow = Go()
-        found: LivePartition | None = None
-        for partition in self._partitions():
-            state = self._store.version.partitions.get(partition.id)
-            if state is None:
-                continue
-            load = Load(
-                sealed_memtables=len(partition.sealed_memtables()),
-                level0_runs=0 if self._paused else len(state.levels[0]),
-                journals_bytes=journals_bytes,
-            )
-            decision = decide(load, Limits.of(self._options, partition.options))
-            if isinstance(decision, Stop):
-                return decision, partition
-            if isinstance(decision, Slow) and (
-                isinstance(strictest, Go) or decision.delay_seconds > strictest.delay_seconds
-            ):
-                strictest, found = decision, partition
-        return strictest, found
+    @property
+    def stalls(self) -> dict[str, tuple[int, float]]:
+        """By reason, how often writers have waited and for how many seconds in all."""
+        return self.throttle.stalls
+
+    @property
+    def stall_seconds(self) -> float:
+        """How long writers have waited in all."""
+        return sum(seconds for _, seconds in self.stalls.values())
 
     def update_pressure(self) -> None:
         """Tell writers whether they have to come and ask."""
-        with self._pressing:
-            decision, _ = self._decision()
-            if not isinstance(decision, Go) and decision.reason is StallReason.JOURNALS:
-                self._flush_straggler()
-            self._commit.attend(PRESSURE, not isinstance(decision, Go))
-
-    def _flush_straggler(self) -> None:
-        straggler = self.flusher.straggler()
-        if straggler is not None and not straggler.sealed_memtables():
-            self.flusher.seal(straggler)
-        self.wake()
+        self.throttle.update()
 
     def relieve(self) -> None:
         """Called by a writer while there is pressure: waits as long as the pressure asks for.
@@ -273,55 +277,30 @@ class Maintainer:
         Where a stop cannot end because a job keeps failing (a full disk), its failure is raised: nothing was
         written.
         """
-        started = time.monotonic()
-        decision, _ = self._decision()
-        if isinstance(decision, Go):
-            self.update_pressure()
-            return
-        if isinstance(decision, Slow):
-            time.sleep(decision.delay_seconds)
-        else:
-            self._wait_for_go()
-        self.stall_seconds += time.monotonic() - started
+        self.throttle.relieve(self._obstacle, self._retry_now)
 
-    def _wait_for_go(self) -> None:
-        decision, partition = self._decision()
-        known = self._obstacle(decision, partition)
-        self._retry_now()
-        while isinstance(decision, Stop) and not (self._closing or self._halted):
-            obstacle = self._obstacle(decision, partition)
-            # What failed before this writer came is tried again, for it, before it is told.
-            if obstacle is not None and (obstacle is not known or isinstance(obstacle, CorruptionError)):
-                raise _again(obstacle)
-            self.update_pressure()
-            with self._changed:
-                self._changed.wait(LOOK_AGAIN_SECONDS)
-            decision, partition = self._decision()
+    def _flush_straggler(self) -> None:
+        straggler = self.flusher.straggler()
+        if straggler is not None and not straggler.sealed_memtables():
+            self.flusher.seal(straggler)
+        self.wake()
 
-    def _obstacle(self, decision: Decision, partition: LivePartition | None) -> Exception | None:
+    def _obstacle(self, reason: StallReason, partition: LivePartition) -> BaseException | None:
         """Why the work that a stop waits for does not get done, if it does not."""
-        if not isinstance(decision, Stop) or partition is None:
-            return None
-        if decision.reason is StallReason.LEVEL0 and partition.failure is not None:
+        if reason is StallReason.JOURNALS:
+            return self._failures.newest(but=REAP)
+        if reason is StallReason.MEMTABLES:
+            return self._failures.of(("flush", partition.id))
+        if isinstance(partition.failure, CorruptionError):
             return partition.failure
-        if decision.reason is StallReason.JOURNALS:
-            return self._newest_failure(but=REAP)
-        claim = ("flush" if decision.reason is StallReason.MEMTABLES else "compact", partition.id)
-        with self._changed:
-            failure = self._failures.get(claim)
-        return None if failure is None else failure.error
+        return self._failures.of(("compact", partition.id))
 
     def pause_compaction(self) -> None:
         """For tests and benchmarks: start no compaction until resumed."""
         self._paused += 1
+        self.throttle.level0_counts = False
 
     def resume_compaction(self) -> None:
         self._paused -= 1
+        self.throttle.level0_counts = not self._paused
         self.wake()
-
-
-def _again(failure: Exception) -> Exception:
-    """The failure of a background job, to be raised in a caller's thread."""
-    if isinstance(failure, OSError) and failure.errno is not None:
-        return OSError(failure.errno, failure.strerror, failure.filename)
-    return failure

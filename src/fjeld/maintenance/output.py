@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from fjeld.kernel import files
@@ -12,7 +13,7 @@ from fjeld.manifest.store import VersionStore
 from fjeld.options import CODECS, PartitionOptions
 from fjeld.sync_points import sync_point
 
-__all__ = ["write_tables"]
+__all__ = ["delete_tables", "write_tables"]
 
 ZSTD_LEVEL = 3
 
@@ -24,9 +25,12 @@ def write_tables(
     *,
     level: int,
     table_bytes: int,
+    created_ns: int,
 ) -> list[TableMeta]:
     """Drain the compaction into tables of about `table_bytes` each; they are on disk, name included, when
     this returns.
+
+    created_ns: when the newest of the entries were flushed.
 
     On any failure nothing is left behind.
     """
@@ -48,7 +52,7 @@ def write_tables(
                 more = compaction.run(writer, table_bytes)
                 sync_point("table:written")
                 if writer.entries:
-                    tables.append(TableMeta(number=number, **writer.finish()))
+                    tables.append(TableMeta(number=number, created_ns=created_ns, **writer.finish()))
                 else:
                     writer.abandon()
             except BaseException:
@@ -57,8 +61,13 @@ def write_tables(
                 raise
         files.sync_directory(store.tables_directory)
     except BaseException:
-        for table in tables:
-            with suppress(OSError):  # what stays is deleted by the next recovery
-                files.unlink(store.table_path(table.number))
+        delete_tables(store, tables)
         raise
     return tables
+
+
+def delete_tables(store: VersionStore, tables: Iterable[TableMeta]) -> None:
+    """Delete tables that no edit has named."""
+    for table in tables:
+        with suppress(OSError):  # what stays is deleted by the next recovery
+            files.unlink(store.table_path(table.number))

@@ -17,9 +17,9 @@ class Workers:
     """A fixed number of daemon threads over one function that gives the next job.
 
     next_job() gives a callable or None; it is asked again after each job and whenever `wake` was called, also
-    while it was being asked. A job that raises an Exception is reported to on_failure; next_job is asked
-    again at once, for it may have other jobs, and after RETRY_SECONDS. (It must not give the one that failed
-    before that.)
+    while it was being asked. What a job raises, whatever it is, is reported to on_failure and does not end
+    the thread; next_job is asked again at once, for it may have other jobs, and after RETRY_SECONDS. (It must
+    not give the one that failed before that.)
 
     Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call
     `wake`.
@@ -30,7 +30,7 @@ class Workers:
         name: str,
         count: int,
         next_job: Callable[[], Callable[[], object] | None],
-        on_failure: Callable[[Exception], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._next_job = next_job
         self._on_failure = on_failure
@@ -40,7 +40,7 @@ class Workers:
         """The number of wakes that next_job is known to have seen when it gave None."""
         self._stopping = False
         self._running = 0
-        self._retry_at: float | None = None
+        self._ask_at: float | None = None
         self._threads = [
             threading.Thread(target=self._work, name=f"fjeld-{name}-{number}", daemon=True)
             for number in range(count)
@@ -55,6 +55,18 @@ class Workers:
         with self._condition:
             self._wakes += 1
             self._condition.notify_all()
+
+    def wake_within(self, seconds: float) -> None:
+        """There will be something to do then. Of several times the earliest counts, and it is asked anew then."""
+        with self._condition:
+            self._wake_within(seconds)
+            self._condition.notify_all()
+
+    def _wake_within(self, seconds: float) -> None:
+        """Requires: the condition."""
+        ask_at = time.monotonic() + seconds
+        if self._ask_at is None or ask_at < self._ask_at:
+            self._ask_at = ask_at
 
     def stop(self) -> None:
         """Let running jobs end and the threads go. Not for a worker to call."""
@@ -85,9 +97,9 @@ class Workers:
     def _wait_for_wake(self) -> None:
         """Requires: the condition."""
         while self._answered == self._wakes and not self._stopping:
-            timeout = None if self._retry_at is None else max(0.0, self._retry_at - time.monotonic())
-            if not self._condition.wait(timeout) and self._retry_at is not None:
-                self._retry_at = None
+            timeout = None if self._ask_at is None else max(0.0, self._ask_at - time.monotonic())
+            if not self._condition.wait(timeout) and self._ask_at is not None:
+                self._ask_at = None
                 self._wakes += 1
 
     def _run_one(self, seen: int) -> None:
@@ -97,13 +109,13 @@ class Workers:
             job = self._next_job()
             if job is not None:
                 job()
-        except Exception as error:
+        except BaseException as error:  # also SystemExit, out of a caller's function
             failed = True
             self._on_failure(error)
         with self._condition:
             self._running -= 1
             if failed:
-                self._retry_at = time.monotonic() + RETRY_SECONDS
+                self._wake_within(RETRY_SECONDS)
             if job is None:
                 self._answered = max(self._answered, seen)
             else:

@@ -30,6 +30,7 @@ class LiveTable(TableReader):
             expected_bytes=meta.size_bytes,
             smallest=meta.smallest,
             largest=meta.largest,
+            seqno=meta.max_seqno if meta.min_seqno == meta.max_seqno else 0,
         )
         table.file = file
         table.meta = meta

@@ -75,7 +75,7 @@ TABLE_NUMBERS = itemgetter(
     "raw_bytes",
 )
 TABLE_TEXTS = itemgetter("xxh128", "smallest", "largest")
-TABLE_MEMBERS = 12
+TABLE_MEMBERS = 13
 XXH128_BYTES = 16
 
 
@@ -95,6 +95,8 @@ class TableMeta:
     largest: bytes
     raw_bytes: int
     blocks: int
+    created_ns: int
+    """When its newest entries were flushed, ns since the epoch: a merge hands on the newest of its inputs."""
 
     @property
     def path(self) -> str:
@@ -120,7 +122,7 @@ class TableMeta:
             f'"entries":{self.entries},"tombstones":{self.tombstones},"weak_tombstones":{self.weak_tombstones},'
             f'"min_seqno":{self.min_seqno},"max_seqno":{self.max_seqno},'
             f'"smallest":"{self.smallest.hex()}","largest":"{self.largest.hex()}",'
-            f'"raw_bytes":{self.raw_bytes},"blocks":{self.blocks}}}'
+            f'"raw_bytes":{self.raw_bytes},"blocks":{self.blocks},"created_ns":{self.created_ns}}}'
         )
 
     def to_json(self) -> object:
@@ -139,6 +141,7 @@ class TableMeta:
             return None
         try:
             numbers = TABLE_NUMBERS(value)
+            created_ns = value["created_ns"]
             texts = TABLE_TEXTS(value)
             xxh128, smallest, largest = map(bytes.fromhex, texts)
         except (KeyError, TypeError, ValueError):
@@ -146,6 +149,8 @@ class TableMeta:
         if (xxh128.hex(), smallest.hex(), largest.hex()) != texts or len(xxh128) != XXH128_BYTES:
             return None
         if set(map(type, numbers)) != {int} or min(numbers) < 0 or max(numbers) > MAX_SEQNO:
+            return None
+        if type(created_ns) is not int or not 0 <= created_ns <= MAX_BYTES:
             return None
         number, size_bytes, entries, blocks, *_ = numbers
         if not (0 < number <= MAX_FILE_NUMBER and size_bytes and entries and blocks):
@@ -170,6 +175,7 @@ class TableMeta:
             largest=fields.key("largest"),
             raw_bytes=fields.integer("raw_bytes", 0, MAX_BYTES),
             blocks=fields.integer("blocks", 1, MAX_BYTES),
+            created_ns=fields.integer("created_ns", 0, MAX_BYTES),
         )
         fields.done()
         return table

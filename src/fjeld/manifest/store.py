@@ -180,6 +180,13 @@ class VersionStore:
             self.version = self.version.with_journal(journal)
             self._journals[journal.number] = file
 
+    def note_durable(self, seqno: int) -> None:
+        """Every write up to this is on disk: the next edit states so. For a seqno that no table and no memtable
+        will have: journals may retire that hold nothing later.
+        """
+        with self._manifest_lock:
+            self._durable_seqno = max(self._durable_seqno, seqno)
+
     def adopt(self, version: Version) -> None:
         """Recovery: the journals that were replayed are part of the version. Requires: nobody else there yet."""
         self.version = version
@@ -191,7 +198,7 @@ class VersionStore:
     def _counters(self, seqno: int) -> Counters:
         with self._number_lock:
             # The id of a partition that is being created counts once its edit is there, and not before.
-            return Counters(self._next_file, self.version.next_partition, seqno)
+            return Counters(self._next_file, self.version.next_partition, max(seqno, self._durable_seqno))
 
     def _install(self, edit: Edit, install: Callable[[Version], object] | None) -> Version:
         with self.install_lock:

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fjeld.maintenance.strategies import leveled
-from fjeld.maintenance.strategies.choice import Choice, Job, Merge, Move, Nothing
+from fjeld.maintenance.strategies import fifo, leveled, size_tiered
+from fjeld.maintenance.strategies.choice import Choice, Drop, Job, Merge, Move, Nothing, clash
+from fjeld.maintenance.strategies.drop_range import drop_range
+from fjeld.maintenance.strategies.major import major
 from fjeld.manifest.version import PartitionState
+from fjeld.options import Fifo, SizeTiered
 
-__all__ = ["Choice", "Job", "Merge", "Move", "Nothing", "choose", "major"]
+__all__ = [
+    "Choice",
+    "Drop",
+    "Job",
+    "Merge",
+    "Move",
+    "Nothing",
+    "choose",
+    "clash",
+    "drop_range",
+    "due_ns",
+    "major",
+]
 
 
-def choose(state: PartitionState, running: Collection[Job]) -> Choice:
+def choose(state: PartitionState, running: Collection[Job], now_ns: int) -> Choice:
     """What the partition needs most, beside the jobs that run on it, by the strategy of its options.
 
-    Requires: `state` and `running` were taken under one lock; a job runs until its edit is in the version.
+    Requires: `running` was taken before `state`, and no job ended in between; a job runs until its edit is in
+    the version.
     """
-    return leveled.choose(state, running, state.options.compaction)
+    options = state.options.compaction
+    if isinstance(options, SizeTiered):
+        return size_tiered.choose(state, running, options)
+    if isinstance(options, Fifo):
+        return fifo.choose(state, running, options, now_ns)
+    return leveled.choose(state, running, options)
 
 
-def major(state: PartitionState) -> Choice:
-    """Everything into one run. Requires: no job runs on the partition, nor starts from an older state."""
-    return leveled.major(state, state.options.compaction)
+def due_ns(state: PartitionState) -> int | None:
+    """When, ns since the epoch, there will be something to choose although nothing was written; None: never."""
+    options = state.options.compaction
+    return fifo.due_ns(state, options) if isinstance(options, Fifo) else None

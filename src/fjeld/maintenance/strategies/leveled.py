@@ -7,22 +7,38 @@ Why jobs may run side by side on one partition:
   3. A table of level 0 goes down together with all it overlaps there: no newer entry gets beneath an older
      one.
   4. A table of a deeper level goes down together with all it overlaps one level below.
+
+An output table ends early where it would overlap too much of the level below its own: it would have to be
+merged with all of that one day. (LevelDB's grandparents.)
 """
 
 from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
-from fjeld.maintenance.strategies.choice import Choice, Job, Merge, Move, Nothing
-from fjeld.manifest.version import PartitionState, TableMeta
+from fjeld.maintenance.strategies.choice import (
+    Choice,
+    Drop,
+    Job,
+    Merge,
+    Move,
+    Nothing,
+    Tables,
+    clash,
+    key_range,
+)
+from fjeld.manifest.version import PartitionState
 from fjeld.options import LEVELS, Leveled
 
-__all__ = ["choose", "level_scores", "major"]
+__all__ = ["BOTTOM", "choose", "level_scores"]
 
 BOTTOM = LEVELS - 1
-Tables = Sequence[TableMeta]
+
+# Of the level below its own an output table overlaps at most about so many tables' bytes: what a level that
+# is `level_ratio` times as large holds beneath each table on average.
+MAX_GRANDPARENT_TABLES = 10
 
 
 def choose(state: PartitionState, running: Collection[Job], options: Leveled) -> Choice:
@@ -37,37 +53,19 @@ def choose(state: PartitionState, running: Collection[Job], options: Leveled) ->
         candidates = _of_level0(state) if level == 0 else _of_level(state, level)
         for upper, lower in candidates:
             job = _job(state, level, upper, lower, options)
-            if not any(_clash(job, other) for other in running):
+            if not any(clash(job, other) for other in running):
                 return job
     return Nothing()
 
 
-def major(state: PartitionState, options: Leveled) -> Choice:
-    """One job that merges everything into one run, in the first level that is deep and large enough for it.
-
-    Requires: no job runs on the partition.
-    """
-    tables = list(state.tables())
-    if not tables:
-        return Nothing()
-    deepest = max(level for level, found in enumerate(state.levels) if found)
-    size_bytes = sum(table.size_bytes for table in tables)
-    output_level = max(deepest, 1)
-    while output_level < BOTTOM and options.target_bytes(output_level) < size_bytes:
-        output_level += 1
-    return Merge(
-        inputs=tuple((level, table.number) for level, found in enumerate(state.levels) for table in found),
-        output_level=output_level,
-        table_bytes=options.table_bytes,
-        drop_tombstones=True,
-        smallest=min(table.smallest for table in tables),
-        largest=max(table.largest for table in tables),
-    )
-
-
 def level_scores(state: PartitionState, running: Collection[Job], options: Leveled) -> dict[int, float]:
     """How full each level is that can be compacted, without what is leaving it already; full is 1."""
-    leaving = {number for job in running for level, number in job.inputs if level < job.output_level}
+    leaving = {
+        number
+        for job in running
+        for level, number in job.inputs
+        if isinstance(job, Drop) or level < job.output_level
+    }
     scores = {0: sum(table.number not in leaving for table in state.levels[0]) / options.level0_runs}
     for level in range(1, BOTTOM):
         size_bytes = sum(table.size_bytes for table in state.levels[level] if table.number not in leaving)
@@ -87,8 +85,7 @@ def _of_level0(state: PartitionState) -> Iterator[tuple[Tables, Tables]]:
         while reached := [table for table in rest if table.overlaps(smallest, largest)]:
             group += reached
             rest = [table for table in rest if table not in reached]
-            smallest = min(table.smallest for table in group)
-            largest = max(table.largest for table in group)
+            smallest, largest = key_range(group)
         upper = [table for table in state.levels[0] if table in group]
         yield upper, _overlapping(state.levels[1], smallest, largest)
 
@@ -111,8 +108,7 @@ def _job(state: PartitionState, level: int, upper: Tables, lower: Tables, option
     """The job that brings `upper`, tables of `level`, down into the next one, where they overlap `lower`."""
     output_level = level + 1
     inputs = (*((level, table.number) for table in upper), *((output_level, table.number) for table in lower))
-    smallest = min(table.smallest for table in (*upper, *lower))
-    largest = max(table.largest for table in (*upper, *lower))
+    smallest, largest = key_range((*upper, *lower))
     if len(inputs) == 1:
         return Move(inputs=inputs, output_level=output_level, smallest=smallest, largest=largest)
     return Merge(
@@ -124,15 +120,24 @@ def _job(state: PartitionState, level: int, upper: Tables, lower: Tables, option
         ),
         smallest=smallest,
         largest=largest,
+        split_keys=_split_keys(state, output_level, smallest, largest, options),
     )
 
 
-def _clash(job: Job, other: Job) -> bool:
-    """Whether two jobs must not run side by side."""
-    if not set(job.inputs).isdisjoint(other.inputs):
-        return True
-    meet = job.smallest <= other.largest and other.smallest <= job.largest
-    return meet and job.output_level == other.output_level
+def _split_keys(
+    state: PartitionState, output_level: int, smallest: bytes, largest: bytes, options: Leveled
+) -> tuple[bytes, ...]:
+    """Keys at which an output must begin, so that none overlaps too much of the level below it."""
+    if output_level == BOTTOM:
+        return ()
+    keys = []
+    beneath_bytes = 0
+    for table in _overlapping(state.levels[output_level + 1], smallest, largest):
+        if beneath_bytes and beneath_bytes + table.size_bytes > MAX_GRANDPARENT_TABLES * options.table_bytes:
+            keys.append(table.smallest)
+            beneath_bytes = 0
+        beneath_bytes += table.size_bytes
+    return tuple(keys)
 
 
 def _overlap(run: Tables, smallest: bytes, largest: bytes) -> tuple[int, int]:
