@@ -213,6 +213,7 @@ def test_a_page_lost_in_a_young_journal_is_no_damage(path: Path, tmp_path: Path)
     with write_history(path, 1, 30) as keyspace:
         keyspace.persist(fjeld.PersistMode.SYNC_DATA)
         keyspace._engine.rotation.cut(lambda: None)
+        keyspace._engine.rotation.hurry()
         keyspace._engine.rotation.finish_sealed()
         partitions = {name: keyspace.partition(name) for name in ("a", "b")}
         for number in range(31, 41):
@@ -231,6 +232,7 @@ def test_a_page_lost_in_the_only_journal_is_no_damage(path: Path, tmp_path: Path
         keyspace.persist(fjeld.PersistMode.SYNC_DATA)
         keyspace._engine.rotation.cut(lambda: None)
         keyspace.flush()
+        keyspace._engine.maintainer.wait_idle()  # what is retired is deleted
         partitions = {name: keyspace.partition(name) for name in ("a", "b")}
         for number in range(31, 41):
             history.perform(keyspace, partitions, number)
@@ -265,6 +267,7 @@ def test_empty_journals_do_not_look_torn_later(path: Path, tmp_path: Path) -> No
         partitions = {name: keyspace.partition(name) for name in ("a", "b")}
         history.perform(keyspace, partitions, 11)
         keyspace._engine.rotation.cut(lambda: None)
+        keyspace._engine.rotation.hurry()
         keyspace._engine.rotation.finish_sealed()
         history.perform(keyspace, partitions, 12)
         again = crash_copy(copy, tmp_path / "crashed again")

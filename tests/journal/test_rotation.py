@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fjeld.errors import ClosedError, PoisonedError
-from fjeld.journal.rotation import JournalRotation, Moment
+from fjeld.journal.rotation import FINISH_AFTER_SECONDS, JournalRotation, Moment
 from fjeld.kernel import files
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.checksum import file_xxh128
@@ -49,6 +49,7 @@ class Bench:
         self.store.start_manifest()
         self.commit = Commit(self, None)
         self.woken = 0
+        self.now = 0.0
         self.poisoned: list[BaseException] = []
         self.rotation = JournalRotation(
             self.store,
@@ -57,6 +58,7 @@ class Bench:
             mapped=True,
             wake=self._wake,
             poison=self.poisoned.append,
+            clock=lambda: self.now,
         )
         self.rotation.start()
         self.seqno = 0
@@ -75,6 +77,15 @@ class Bench:
         active.append(entry, 1, self.seqno, 0, 0)
         self.commit.start_at(self.seqno)
         self.commit.release()
+
+    def finish(self) -> None:
+        """Once it is due."""
+        self.now += FINISH_AFTER_SECONDS
+        self.rotation.finish_sealed()
+
+    @property
+    def has_unfinished(self) -> bool:
+        return self.rotation.finish_due_seconds() is not None
 
     def cut(self) -> None:
         self.rotation.cut(lambda: None)
@@ -120,7 +131,7 @@ def test_a_full_journal_is_sealed_and_listed(bench: Bench) -> None:
     assert bench.store.version.journals[0] == JournalMeta(number=first, last_seqno=1)
     assert bench.active > first
     assert bench.woken == 1
-    assert bench.rotation.has_unfinished
+    assert bench.has_unfinished
 
 
 def test_a_record_larger_than_a_journal_gets_one_of_its_own(bench: Bench) -> None:
@@ -239,14 +250,14 @@ def test_a_failed_sync_poisons(bench: Bench) -> None:
 def test_finish_cuts_seals_and_records(bench: Bench) -> None:
     bench.write(5000)
     bench.write(5000)
-    bench.rotation.finish_sealed()
-    assert not bench.rotation.has_unfinished
+    bench.finish()
+    assert not bench.has_unfinished
     (journal,) = bench.store.version.journals
     file = Path(bench.store.journal_path(journal.number))
     assert (journal.size_bytes, journal.xxh128) == file_xxh128(str(file))
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
     assert read_manifest(manifest_of(bench.path))[0].journals == (journal,)
-    bench.rotation.finish_sealed()
+    bench.finish()
 
 
 def test_unfinished_journals_are_not_in_the_manifest(bench: Bench) -> None:
@@ -263,7 +274,7 @@ def test_a_finish_that_fails_poisons_also_the_next_sync(bench: Bench) -> None:
     bench.cut()
     files.inject("close", 0, errno.EIO, path_contains="journals")
     with pytest.raises(PoisonedError):
-        bench.rotation.finish_sealed()
+        bench.finish()
     assert bench.poisoned
     with pytest.raises(PoisonedError):
         bench.rotation.persist(PersistMode.SYNC_DATA)
@@ -276,11 +287,48 @@ def test_a_manifest_that_cannot_be_written_is_tried_again(bench: Bench) -> None:
     bench.cut()
     files.inject("write", 0, errno.ENOSPC, path_contains="MANIFEST")
     with pytest.raises(OSError, match="No space"):
-        bench.rotation.finish_sealed()
-    assert bench.rotation.has_unfinished
+        bench.finish()
+    assert bench.has_unfinished
     assert bench.poisoned == []
-    bench.rotation.finish_sealed()
+    bench.finish()
     assert bench.store.version.journals[0].finished
+
+
+def test_finishing_waits_until_it_is_due(bench: Bench) -> None:
+    """Under many writes a journal is retired before: then it is never brought to disk."""
+    bench.write()
+    bench.cut()
+    assert bench.rotation.finish_due_seconds() == FINISH_AFTER_SECONDS
+    bench.now += FINISH_AFTER_SECONDS - 0.5
+    assert bench.rotation.finish_due_seconds() == 0.5
+    files.start_trace()
+    bench.rotation.finish_sealed()
+    assert files.stop_trace() == []
+    assert bench.has_unfinished
+    retire_everything(bench)
+    assert bench.rotation.finish_due_seconds() == 0.0
+    files.start_trace()
+    bench.rotation.finish_sealed()
+    assert "sync" not in {event[0] for event in files.stop_trace()}
+    assert not bench.has_unfinished
+
+
+@pytest.mark.parametrize("reason", ["a hurry", "a persist", "a checkpoint that has finished it"])
+def test_finishing_does_not_wait_for_ever(bench: Bench, reason: str) -> None:
+    bench.write()
+    bench.cut()
+    if reason == "a hurry":
+        bench.rotation.hurry()
+    elif reason == "a persist":
+        bench.rotation.persist(PersistMode.SYNC_DATA)
+    else:
+        bench.rotation.finish(bench.rotation.unfinished()[0])
+    assert bench.rotation.finish_due_seconds() == 0.0
+    bench.rotation.finish_sealed()
+    assert not bench.has_unfinished
+    bench.write()
+    bench.cut()
+    assert bench.rotation.finish_due_seconds() == FINISH_AFTER_SECONDS  # that was only once
 
 
 def retire_everything(bench: Bench) -> None:
@@ -291,8 +339,8 @@ def test_one_that_is_retired_before_it_is_finished(bench: Bench) -> None:
     bench.write()
     bench.cut()
     retire_everything(bench)
-    bench.rotation.finish_sealed()
-    assert not bench.rotation.has_unfinished
+    bench.finish()
+    assert not bench.has_unfinished
     assert bench.numbers == []
 
 
@@ -302,17 +350,17 @@ def test_one_that_is_retired_while_it_is_finished(bench: Bench, moment: str) -> 
     bench.cut()
     if moment == "journal:finished":
         set_sync_point(moment, lambda: retire_everything(bench))
-        bench.rotation.finish_sealed()
+        bench.finish()
     else:
         gate = Gate(moment)
         retiring = Task(lambda: retire_everything(bench))
         gate.wait()
-        finishing = Task(bench.rotation.finish_sealed)
+        finishing = Task(bench.finish)
         gate.open()
         retiring.result()
         finishing.result()
     assert bench.numbers == []
-    assert not bench.rotation.has_unfinished
+    assert not bench.has_unfinished
 
 
 # ---- retirement ----
@@ -343,7 +391,7 @@ def test_bytes(bench: Bench) -> None:
     assert 1000 < bench.rotation.total_bytes() < JOURNAL_BYTES
     bench.cut()
     assert bench.rotation.sealed_bytes() == JOURNAL_BYTES
-    bench.rotation.finish_sealed()
+    bench.finish()
     assert 1000 < bench.rotation.sealed_bytes() < 2000
 
 
@@ -379,7 +427,7 @@ def test_after_close(bench: Bench) -> None:
             refused()
     assert bench.commit.active_journal is None
     assert len(journals_of(bench.path)) == 2, "those with records stay, the spares go"
-    bench.rotation.finish_sealed()
+    bench.finish()
     assert bench.poisoned == []
 
 

@@ -29,6 +29,7 @@ def whole(tmp_path_factory) -> Path:
         partition.flush()
         fill(partition, 100, seed=2, start=1000)
         keyspace._engine.rotation.cut(lambda: None)
+        keyspace._engine.rotation.hurry()
         keyspace._engine.rotation.finish_sealed()
         fill(partition, 100, seed=3, start=2000)
         return crash_copy(folder / "keyspace", folder / "crashed")

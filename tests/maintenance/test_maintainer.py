@@ -29,7 +29,7 @@ def test_the_background_does_all_there_is_to_do(path: Path) -> None:
         assert engine.find("a").sealed_memtables() == ()
         assert not engine.maintainer.compactor.wanted(engine.find("a"))
         assert not engine.rotation.needs_spare
-        assert not engine.rotation.has_unfinished
+        assert engine.rotation.finish_due_seconds() is None
         assert keyspace.stats()["pending_deletions"] == 0
         assert keyspace.stats()["failure"] is None
 
@@ -79,6 +79,10 @@ def test_journal_jobs(path: Path) -> None:
         engine.rotation.cut(lambda: None)
         for claim in (SPARE, FINISH):
             job = engine.maintainer._next_journal_job()
+            if claim == FINISH:
+                assert job is None  # it may be retired before it is due
+                engine.rotation.hurry()
+                job = engine.maintainer._next_journal_job()
             assert claim in claims(engine.maintainer)
             job()
         assert engine.maintainer._next_journal_job() is None

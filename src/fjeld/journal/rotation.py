@@ -6,6 +6,8 @@
     finished   synced, cut to its length, read-only; size and checksum are in the manifest
     retired    everything in it is in tables; gone from the version, deleted when nobody holds it
 
+Finishing waits a moment: under many writes a journal is retired before, and then never has to be brought to disk.
+
 Group commit is the kernel's (`Commit.share_sync`) as long as only the active journal is to be synced. Else, and
 for `persist`, whoever wants durability takes the sync lock; by the time a waiter gets it, the one before it has
 usually synced the waiter's records too.
@@ -44,6 +46,10 @@ __all__ = ["JournalRotation", "Moment", "Sealed"]
 # A record's own overhead beside its entries, and the file's: header, seal and padding. Rounded up.
 SLACK_BYTES = 256
 
+# A sealed journal is finished after this time at the latest: longer than it takes to fill and flush a memtable
+# under many writes, no longer than other caches keep what is not on disk.
+FINISH_AFTER_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -53,6 +59,8 @@ class Sealed:
 
     writer: JournalWriter
     file: LiveFile
+    sealed_at: float
+    """Seconds of the rotation's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +98,10 @@ class JournalRotation:
         mapped: bool,
         wake: Callable[[], None],
         poison: Callable[[BaseException], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._clock = clock
         self._commit = commit
         self._journal_bytes = journal_bytes
         self._mapped = mapped
@@ -105,6 +115,8 @@ class JournalRotation:
         self._populator = threading.Thread(target=self._ahead.run, name="fjeld-journal", daemon=True)
         self._unfinished: list[Sealed] = []
         """Oldest first. Guarded by the commit lock."""
+        self._in_a_hurry = False
+        """Finish what is sealed without waiting."""
         self._closed = False
         """Guarded by each of the three locks: who closes has all of them."""
 
@@ -199,7 +211,7 @@ class JournalRotation:
         self._ahead.watch(spare)
         if sealed is not None and file is not None:
             self._store.seal(JournalMeta(number=sealed.number, last_seqno=self._commit.last_seqno), file)
-            self._unfinished.append(Sealed(sealed, file))
+            self._unfinished.append(Sealed(sealed, file, self._clock()))
             self._commit.note_unfinished(len(self._unfinished))
 
     def _put_back(self, spare: JournalWriter) -> None:
@@ -233,6 +245,8 @@ class JournalRotation:
             reached = self._commit.last_seqno
             writers = [sealed.writer for sealed in self._unfinished]
             active = self._commit.active_journal
+        if writers:  # who persists once will do so again: the fewer journals then the better
+            self.hurry()
         if active is not None:
             writers.append(active)
         sync_point("journal:before_sync")
@@ -253,9 +267,21 @@ class JournalRotation:
 
     # ---- finishing ----
 
-    @property
-    def has_unfinished(self) -> bool:
-        return bool(self._unfinished)
+    def finish_due_seconds(self) -> float | None:
+        """When the oldest sealed journal is to be finished: 0 or less, now; None: there is none."""
+        with self._commit:
+            oldest = self._unfinished[0] if self._unfinished else None
+        return None if oldest is None else self._due_seconds(oldest)
+
+    def _due_seconds(self, sealed: Sealed) -> float:
+        if self._in_a_hurry or sealed.writer.finished or self._listed(sealed.writer.number) is None:
+            return 0.0
+        return sealed.sealed_at + FINISH_AFTER_SECONDS - self._clock()
+
+    def hurry(self) -> None:
+        """Finish what is sealed now, without waiting."""
+        self._in_a_hurry = bool(self._unfinished)
+        self._wake()
 
     def unfinished(self) -> list[Sealed]:
         """Sealed and not finished, oldest first. Requires: commit lock."""
@@ -273,9 +299,14 @@ class JournalRotation:
             raise ClosedError("the keyspace was closed: open it again") from error
 
     def finish_sealed(self) -> None:
-        """Finish all sealed journals, and put that on record. OSError: the manifest could not be written."""
+        """Finish the sealed journals that are due, and put that on record.
+
+        OSError: the manifest could not be written.
+        """
         with self._finish_lock:
             for sealed in list(self._unfinished):
+                if self._due_seconds(sealed) > 0:
+                    return
                 if self._listed(sealed.writer.number) is not None:  # else all of it is in tables by now
                     summary = self.finish(sealed)
                     sync_point("journal:finished")
@@ -284,6 +315,7 @@ class JournalRotation:
                     if sealed in self._unfinished:
                         self._unfinished.remove(sealed)
                         self._commit.note_unfinished(len(self._unfinished))
+            self._in_a_hurry = False
 
     def _listed(self, number: int) -> JournalMeta | None:
         """What the version says of a journal; None: it was retired."""

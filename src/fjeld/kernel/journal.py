@@ -472,5 +472,10 @@ class JournalWriter:
         return self.journal.sealed != 0
 
     @property
+    def finished(self):
+        """Whether `finish` has done all it does."""
+        return self.summary is not None
+
+    @property
     def mapped(self):
         return self.journal.map != cython.NULL

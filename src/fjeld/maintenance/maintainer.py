@@ -116,7 +116,8 @@ class Maintainer:
         self._journal_worker.stop()
 
     def wait_idle(self) -> None:
-        """Until nothing is left to do in the background."""
+        """Until nothing is left to do in the background, now or later."""
+        self._rotation.hurry()
         self.wake()
         self._journal_worker.wait_idle()
         self._workers.wait_idle()
@@ -128,7 +129,10 @@ class Maintainer:
             return None
         if self._rotation.needs_spare and self._claim(SPARE):
             return self._claimed_job(SPARE, self._rotation.prepare_spares)
-        if self._rotation.has_unfinished and self._claim(FINISH):
+        due_seconds = self._rotation.finish_due_seconds()
+        if due_seconds is not None and due_seconds > 0:
+            self._journal_worker.wake_within(due_seconds)
+        elif due_seconds is not None and self._claim(FINISH):
             return self._claimed_job(FINISH, self._rotation.finish_sealed)
         return None
 
