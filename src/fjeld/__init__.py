@@ -20,6 +20,7 @@ from fjeld.errors import (
     PoisonedError,
     UnsupportedFormatError,
 )
+from fjeld.filters import CompactionFilter, expiring
 from fjeld.keyspace import Keyspace, open
 from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, PersistMode, SizeTiered
 from fjeld.partition import Partition
@@ -34,6 +35,7 @@ __all__ = [
     "CancelledError",
     "CheckpointInfo",
     "ClosedError",
+    "CompactionFilter",
     "ConflictError",
     "CorruptionError",
     "Fifo",
@@ -54,6 +56,7 @@ __all__ = [
     "Snapshot",
     "UnsupportedFormatError",
     "__version__",
+    "expiring",
     "open",
     "prometheus_text",
 ]

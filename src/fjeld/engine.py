@@ -112,6 +112,7 @@ class Engine:
         view = View((MemtableOwner(),), self.store.levels(state))
         core = TreeCore(self.commit, state.id, state.name, self.options.memtable_bytes, view)
         live = LivePartition(core, state.options, Activity(total=self.activity))
+        live.filter = self.options.compaction_filters.get(state.name)
         self.partitions[state.name] = live
         return live
 
@@ -368,6 +369,7 @@ class Engine:
             self.maintainer.succeeded(("flush", live.id))
         self.maintainer.flusher.give_back()
         self.maintainer.update_pressure()
+        self.store.reaper.reap()  # the caller may look at what the disk holds
         self._wake()
 
     @shielded
@@ -378,6 +380,7 @@ class Engine:
             while not self._compact_all(live):
                 self.check_open()
         self.maintainer.update_pressure()
+        self.store.reaper.reap()
         self._wake()
 
     def _compact_all(self, live: LivePartition) -> bool:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from fjeld.compaction_options import (
     CompactionOptions,
@@ -20,6 +21,7 @@ from fjeld.compaction_options import (
     compaction_to_json,
 )
 from fjeld.errors import InvalidOptionError
+from fjeld.filters import CompactionFilter
 from fjeld.option_checks import KIB, MIB, TIB, known_members, require_integer, require_type
 
 __all__ = [
@@ -105,6 +107,12 @@ class KeyspaceOptions:
     max_open_files: int = 512
     """File descriptors for tables; further tables are closed and opened again as they are read."""
 
+    compaction_filters: Mapping[str, CompactionFilter] = field(
+        default_factory=lambda: MappingProxyType({}), hash=False
+    )
+    """By the name of the partition: who is asked which entries compaction keeps (`fjeld.filters`). Given at each
+    opening, so that nothing is ever compacted without its filter."""
+
     clock: Callable[[], int] | None = None
     """Nanoseconds since the epoch, for the times in journals and checkpoints; None: the system's clock."""
 
@@ -125,6 +133,12 @@ class KeyspaceOptions:
         require_type("mapped_journal", self.mapped_journal, bool)
         if self.clock is not None and not callable(self.clock):
             raise TypeError(f"clock must be callable or None, not {type(self.clock).__name__}")
+        require_type("compaction_filters", self.compaction_filters, Mapping)
+        for name, function in self.compaction_filters.items():
+            require_type("the name of a compaction filter", name, str)
+            if not callable(function):
+                raise TypeError(f"the compaction filter of {name!r} must be callable, not {function!r}")
+        object.__setattr__(self, "compaction_filters", MappingProxyType(dict(self.compaction_filters)))
         if self.journals_max_bytes < 2 * self.journal_bytes:
             raise InvalidOptionError(
                 f"journals_max_bytes must hold two journals (2 * journal_bytes = {2 * self.journal_bytes}), "

@@ -142,6 +142,8 @@ class Compactor:
         # The inputs are fixed: now ask, once for all pieces, what must stay readable.
         seqnos = self._snapshots.seqnos()
 
+        refused: list[int] = []
+
         def merge_range(keys: Range) -> list[TableMeta]:
             start, stop = keys
             splits = tuple(
@@ -160,7 +162,7 @@ class Compactor:
             )
             with running.running(compaction):
                 sync_point("compaction:start")
-                return write_tables(
+                tables = write_tables(
                     self._store,
                     partition.options,
                     compaction,
@@ -168,6 +170,8 @@ class Compactor:
                     table_bytes=merge.table_bytes,
                     created_ns=created_ns,
                 )
+            refused.append(compaction.entries_refused)
+            return tables
 
         ranges = self._ranges(state, merge)
         tables = self._together([partial(merge_range, keys) for keys in ranges], running)
@@ -177,7 +181,9 @@ class Compactor:
             added=tuple((merge.output_level, table) for table in tables),
             removed=merge.inputs,
         )
-        self._install(partition, change, [self._store.table_path(table.number) for table in tables])
+        # A snapshot that was opened meanwhile sees what the filter has refused.
+        paths = [self._store.table_path(table.number) for table in tables]
+        self._install(partition, change, paths, keep=any(refused))
         partition.activity.compacted(
             state, merge.inputs, merge.output_level, tables, time.monotonic() - started
         )

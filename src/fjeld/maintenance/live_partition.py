@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
+from fjeld.filters import CompactionFilter
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
@@ -15,9 +15,6 @@ from fjeld.maintenance.running_jobs import RunningJobs
 from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.options import PartitionOptions
-
-if TYPE_CHECKING:
-    from fjeld.kernel.compaction import Filter
 
 __all__ = ["LivePartition"]
 
@@ -38,7 +35,7 @@ class LivePartition:
         self.failure: BaseException | None = None
         """Why its last compaction failed, until one succeeds: shown in stats. After a CorruptionError there
         is no other: the same tables would fail again."""
-        self.filter: Filter | None = None
+        self.filter: CompactionFilter | None = None
         """What every merge asks which entries may go; it may be called in several threads at once."""
 
     @property

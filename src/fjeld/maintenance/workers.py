@@ -45,10 +45,17 @@ class Workers:
             threading.Thread(target=self._work, name=f"fjeld-{name}-{number}", daemon=True)
             for number in range(count)
         ]
+        self._idle_threads = list(self._threads)
+        """Not started yet."""
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        """One thread; the others follow as there are jobs, so that an opening does not wait for them."""
+        self._start_one()
+
+    def _start_one(self) -> None:
+        with self._condition:
+            if self._idle_threads and not self._stopping:
+                self._idle_threads.pop(0).start()
 
     def wake(self) -> None:
         """There may be something to do."""
@@ -108,6 +115,7 @@ class Workers:
         try:
             job = self._next_job()
             if job is not None:
+                self._start_one()
                 job()
         except BaseException as error:  # also SystemExit, out of a caller's function
             failed = True
