@@ -9,7 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,16 @@ def tree_of(path: Path | str) -> dict[str, tuple[int, bytes]]:
 
 
 def crash_copy(path: Path, target: Path) -> Path:
-    """What a process killed at this moment would leave behind. Requires: nobody writes."""
-    shutil.copytree(path, target)
+    """What a process killed at this moment would leave behind. Requires: nobody writes.
+
+    What the background deletes meanwhile may be missing.
+    """
+
+    def copy(source: str, destination: str) -> None:
+        with suppress(FileNotFoundError):
+            shutil.copy2(source, destination)
+
+    shutil.copytree(path, target, copy_function=copy)
     return target
 
 

@@ -47,6 +47,10 @@ def test_sealed_files_never_change(path: Path) -> None:
             partition = keyspace.partition("a", options=SMALL_PARTITION)
             for part in range(4):
                 fill(partition, 400, seed=part, start=round_number * 100)
+                rotation = keyspace._engine.rotation
+                rotation.cut(lambda: None)
+                rotation.hurry()
+                rotation.finish_sealed()  # else it would retire before it is finished
                 witness.look()
                 keyspace.flush()
                 witness.look()

@@ -17,6 +17,8 @@ cdef struct Descriptors:
 
 # The descriptor, open and in use until it is released; or -errno. May block: call it without the GIL.
 cdef int descriptor_acquire(Descriptors *pool, Descriptor *d) noexcept nogil
+# The same if the file is open just now, else -1: does not block.
+cdef int descriptor_acquire_open(Descriptors *pool, Descriptor *d) noexcept nogil
 cdef void descriptor_release(Descriptors *pool, Descriptor *d) noexcept nogil
 # The owner goes. Requires: nobody uses it.
 cdef void descriptor_forget(Descriptors *pool, Descriptor *d) noexcept nogil

@@ -48,6 +48,19 @@ def descriptor_acquire(pool: cython.pointer[Descriptors], d: cython.pointer[Desc
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def descriptor_acquire_open(pool: cython.pointer[Descriptors], d: cython.pointer[Descriptor]) -> cython.int:
+    fj_spin_lock(cython.address(pool.lock))
+    fd: cython.int = d.fd
+    if fd >= 0:
+        d.users += 1
+        d.recent = 1
+    fj_spin_unlock(cython.address(pool.lock))
+    return fd
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def descriptor_release(pool: cython.pointer[Descriptors], d: cython.pointer[Descriptor]) -> cython.void:
     surplus: cython.int = -1
     fj_spin_lock(cython.address(pool.lock))

@@ -5,6 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t, int64_t
 
 cdef extern from "system.h" nogil:
     int fj_sync_data(int fd) noexcept
+    int64_t fj_pread_now(int fd, void *into, size_t n, uint64_t offset) noexcept
     int fj_sync_all(int fd) noexcept
     int fj_allocate(int fd, uint64_t n) noexcept
     int fj_rename_noreplace(const char *source, const char *target) noexcept
@@ -15,6 +16,7 @@ cdef extern from "system.h" nogil:
 cdef int file_create(const char *path) noexcept nogil                # O_CREAT|O_EXCL|O_RDWR|O_CLOEXEC, 0644 -> fd
 cdef int file_open_read(const char *path) noexcept nogil             # O_RDONLY|O_CLOEXEC -> fd
 cdef int file_close(int fd) noexcept nogil
+cdef int64_t file_pread_now(int fd, void *buf, size_t n, uint64_t offset) noexcept nogil # from the page cache only: n, or less, or -errno
 cdef int64_t file_pread(int fd, void *buf, size_t n, uint64_t offset) noexcept nogil    # bytes read; short only at the end of the file
 cdef int file_pwrite(int fd, const void *buf, size_t n, uint64_t offset) noexcept nogil # all of it, or -errno
 cdef int file_sync(int fd) noexcept nogil                            # fdatasync

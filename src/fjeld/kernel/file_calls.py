@@ -156,6 +156,17 @@ def file_pread(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def file_pread_now(
+    fd: cython.int, buf: cython.pointer[cython.void], n: cython.size_t, offset: uint64_t
+) -> int64_t:
+    if probe.probe_on:  # faults and traces are of reads that may wait
+        return -e.EAGAIN
+    return fj_pread_now(fd, buf, n, offset)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def file_pwrite(
     fd: cython.int, buf: cython.pointer[cython.const[cython.void]], n: cython.size_t, offset: uint64_t
 ) -> cython.int:

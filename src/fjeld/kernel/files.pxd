@@ -7,6 +7,7 @@ from fjeld.kernel.file_calls cimport (
     file_close,
     file_close_new,
     file_pread,
+    file_pread_now,
     file_pwrite,
     file_sync,
     file_sync_all,

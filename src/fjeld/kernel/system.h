@@ -12,6 +12,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <sys/syscall.h>
 #include <linux/fs.h>
 #endif
@@ -24,6 +25,17 @@
 #endif
 
 static inline int64_t fj_result(int64_t r) { return r < 0 ? -(int64_t)errno : r; }
+
+/* As pread, but only what is in the page cache: it never waits for the disk. -EAGAIN: not all of it is there. */
+static inline int64_t fj_pread_now(int fd, void *into, size_t n, uint64_t offset) {
+#ifdef RWF_NOWAIT
+    struct iovec v = {into, n};
+    return fj_result(preadv2(fd, &v, 1, (off_t)offset, RWF_NOWAIT));
+#else
+    (void)fd, (void)into, (void)n, (void)offset;
+    return -EAGAIN;
+#endif
+}
 
 /* The data, and what is needed to read it back, are on disk. */
 static inline int fj_sync_data(int fd) {

@@ -71,6 +71,9 @@ cdef enum Finding:      # in one block
     ABSENT
     FURTHER             # if anywhere, in the next block
 
+# The newest version of the key in one block with tag <= max_tag: FOUND (in *out), ABSENT, or whether the next block has to be asked.
+cdef int find_in_block(Block *b, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out) noexcept nogil
+
 cdef enum RunMode:      # of the cursor over a run (run.pxd)
     RUN_CACHED = 0      # through the cache; a missing block is ST_COLD
     RUN_STREAM = 1      # for compaction, verify and digest: private read-ahead, past the cache, never ST_COLD

@@ -279,7 +279,6 @@ def table_get_cold(
 
 
 @cython.cfunc
-@cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
 def find_in_block(

@@ -17,6 +17,8 @@ cdef int table_set_heads(Table *t, Failure *f) noexcept nogil
 cdef void table_unopen(Table *t) noexcept nogil
 # Read n bytes at `offset` into buf. ST_OK or a failure in f: a file that is shorter than that is corrupt. Blocks.
 cdef int table_read(Table *t, void *buf, size_t n, uint64_t offset, Failure *f) noexcept nogil
+# The same from the system's page cache only: whether all of it was there. Does not block.
+cdef bint table_read_now(Table *t, void *buf, size_t n, uint64_t offset) noexcept nogil
 cdef void table_close(Table *t) noexcept nogil      # frees what the Table points to
 # Opened where it is first read: TableReader(path, ..., smallest=, largest=) reads nothing. Blocks: call without the GIL. ST_OK or a failure in f.
 cdef int table_ensure(Table *t, Failure *f) noexcept nogil

@@ -16,9 +16,13 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_compare,
     fj_load32,
 )
-from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_release
+from cython.cimports.fjeld.kernel.descriptors import (
+    descriptor_acquire,
+    descriptor_acquire_open,
+    descriptor_release,
+)
 from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK, fail_corrupt, fail_io, fail_nomem
-from cython.cimports.fjeld.kernel.files import file_pread, file_size
+from cython.cimports.fjeld.kernel.files import file_pread, file_pread_now, file_size
 from cython.cimports.fjeld.kernel.filter import FILTER_HEADER_BYTES, LINE_BYTES, MAX_PROBES
 from cython.cimports.fjeld.kernel.footer import FOOTER_BYTES, FOOTER_NEWER, FOOTER_SOUND, footer_decode
 from cython.cimports.fjeld.kernel.mutex import pthread_mutex_lock, pthread_mutex_unlock
@@ -304,6 +308,20 @@ def table_read(
     if cython.cast(cython.size_t, got) < n:
         return fail_corrupt(f, t.path, offset + got, "the file is shorter than it was")
     return ST_OK
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_read_now(
+    t: cython.pointer[Table], buf: cython.p_void, n: cython.size_t, offset: uint64_t
+) -> cython.bint:
+    fd: cython.int = descriptor_acquire_open(t.descriptors, cython.address(t.descriptor))
+    if fd < 0:
+        return False
+    got: int64_t = file_pread_now(fd, buf, n, offset)
+    descriptor_release(t.descriptors, cython.address(t.descriptor))
+    return got == cython.cast(int64_t, n)
 
 
 @cython.cfunc

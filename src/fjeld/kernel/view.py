@@ -33,6 +33,7 @@ from cython.cimports.fjeld.kernel.table import (
     table_get_cold,
     table_may_contain,
 )
+from cython.cimports.fjeld.kernel.table_warm import table_get_warm
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 
@@ -114,6 +115,8 @@ def find_in_table(
     )
     if status == ST_COLD:
         count(cython.address(reads.block_loads))
+        status = table_get_warm(t, key, key_bytes, max_tag, cython.address(entry), cython.address(out.block))
+    if status == ST_COLD:
         failure_clear(cython.address(failure))
         with cython.nogil:
             status = table_get_cold(
