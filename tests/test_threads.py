@@ -13,6 +13,7 @@ import fjeld
 from tests.small import SMALL_PARTITION, small_options
 
 SECONDS = 4.0
+ROUNDS = 2  # at least, however slow the machine is
 WRITERS = 3
 KEYS = 400
 
@@ -32,7 +33,7 @@ class Crew:
     def _work(self, name: str, job: Callable[[int], object]) -> None:
         number = 0
         try:
-            while time.monotonic() < self.ends_at and not self.failures:
+            while (number < ROUNDS or time.monotonic() < self.ends_at) and not self.failures:
                 job(number)
                 number += 1
         except BaseException as error:

@@ -145,9 +145,9 @@ def test_the_copys_manifest_is_its_own(keyspace: fjeld.Keyspace, path: Path, tmp
 def test_a_link_that_fails_becomes_a_copy(keyspace: fjeld.Keyspace, tmp_path: Path, errnum: int) -> None:
     """RocksDB 9627: a file system without links, too many links, another device or owner was fatal."""
     keyspace.flush()
-    files.inject("link", 1, errnum, count=2)
+    files.inject("link", 0, errnum, count=2)
     info = keyspace.backup_to(tmp_path / "copy")
-    assert files.faults_hit() == 2
+    assert files.faults_hit() == min(2, len(info.files))
     assert info.copied_bytes + info.reflinked_bytes > 0
     assert info.linked_bytes + info.copied_bytes + info.reflinked_bytes == sum(
         file.size_bytes for file in info.files
