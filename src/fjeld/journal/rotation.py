@@ -50,9 +50,6 @@ SLACK_BYTES = 256
 # under many writes, no longer than other caches keep what is not on disk.
 FINISH_AFTER_SECONDS = 2.0
 
-# How often who waits for a sync looks whether another thread's has served it.
-LOOK_AGAIN_SECONDS = 0.01
-
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -236,21 +233,11 @@ class JournalRotation:
         if mode is PersistMode.BUFFER:
             return
         target = self._commit.last_seqno if seqno is None else seqno
-
-        def reached() -> bool:
-            return self._commit.persisted_seqno >= target and mode is not PersistMode.SYNC_ALL
-
-        # The lock is not fair: a thread that persists all the time may keep it from the others, but what it
-        # has synced is theirs too.
-        while not self._sync_lock.acquire(timeout=LOOK_AGAIN_SECONDS):
-            if reached():
+        with self._sync_lock:
+            if self._commit.persisted_seqno >= target and mode is not PersistMode.SYNC_ALL:
                 return
-        try:
-            if not reached():
-                self._check_open()
-                self._sync(mode)
-        finally:
-            self._sync_lock.release()
+            self._check_open()
+            self._sync(mode)
 
     def _sync(self, mode: PersistMode) -> None:
         """Requires: sync lock."""
@@ -369,8 +356,8 @@ class JournalRotation:
 
     def sealed_bytes(self) -> int:
         """Bytes in the sealed journals that are not retired."""
-        with self._commit:
-            unfinished = {sealed.writer.number: sealed.writer.position for sealed in self._unfinished}
+        # A copy, and not the commit lock: every writer under pressure asks.
+        unfinished = {sealed.writer.number: sealed.writer.position for sealed in list(self._unfinished)}
         return sum(
             journal.size_bytes or unfinished.get(journal.number, self._journal_bytes)
             for journal in self._store.version.journals
