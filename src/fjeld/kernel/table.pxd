@@ -56,15 +56,16 @@ cdef uint32_t table_find_block(const Table *t, const uint8_t *key, size_t key_by
 cdef Block *table_cached_block(Table *t, uint32_t i) noexcept nogil             # a reference, or NULL where it is not in memory
 cdef Block *table_load_block(Table *t, uint32_t i, Failure *f) noexcept nogil   # reads, checks, decompresses, builds, caches; a reference, or NULL with f set. Blocks: call without the GIL
 
-# Point look-up: the newest version of key with tag <= max_tag (max_tag = snapshot seqno << 8 | 0xff).
-# ST_OK: *out and *block (a reference that the caller releases) are set; ST_END: not here; ST_COLD: *cold is the block to table_load_block
-# before calling again. It does not fail, and does not look at the filter.
-cdef int table_get(Table *t, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out, Block **block,
-                   uint32_t *cold) noexcept nogil
+cdef enum Look:
+    LOOK_CACHED = 0     # blocks in memory only; never reads
+    LOOK_NOW = 1        # reads what the system has in its page cache, and gives up rather than wait; may be called with the GIL
+    LOOK_WAIT = 2       # reads what it takes: call without the GIL
 
-# The same, where the block was cold: reads what is not in memory, never ST_COLD; failures in f. Blocks: call without the GIL.
-cdef int table_get_cold(Table *t, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out, Block **block,
-                        Failure *f) noexcept nogil
+# Point look-up: the newest version of key with tag <= max_tag (max_tag = snapshot seqno << 8 | 0xff).
+# ST_OK: *out and *block (a reference that the caller releases) are set; ST_END: not here. It does not look at the filter.
+# LOOK_WAIT: never ST_COLD; failures in f. The others: ST_COLD where they cannot tell, whatever is in f; LOOK_CACHED does without f.
+cdef int table_get(Table *t, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Entry *out, Block **block,
+                   int how, Failure *f) noexcept nogil
 
 cdef enum Finding:      # in one block
     FOUND

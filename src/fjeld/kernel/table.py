@@ -46,6 +46,7 @@ from cython.cimports.fjeld.kernel.table_file import (
     table_ensure,
     table_open,
     table_read,
+    table_read_now,
     table_set_edges,
     table_set_heads,
 )
@@ -57,6 +58,12 @@ from cython.cimports.libc.string import memcmp, strdup
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 
 NEWEST = cython.declare(uint64_t, 0xFFFFFFFFFFFFFFFF)
+
+# To let go of the GIL and get it back costs a look-up nothing while no other thread wants it, and a turn of every
+# other thread where they do: four readers of five million records were slower than one. A block in the page cache
+# is read, checked and decompressed in two to four microseconds, less than one such turn, so that LOOK_NOW is tried
+# before LOOK_WAIT. Larger blocks take long enough to decompress that others should have their turn.
+MOST_BYTES_NOW = cython.declare(cython.size_t, 16 << 10)
 
 # ---- finding ----
 
@@ -186,23 +193,40 @@ def table_cached_block(t: cython.pointer[Table], i: uint32_t) -> cython.pointer[
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def table_load_block(
-    t: cython.pointer[Table], i: uint32_t, f: cython.pointer[Failure]
+def load_block(
+    t: cython.pointer[Table], i: uint32_t, how: cython.int, f: cython.pointer[Failure]
 ) -> cython.pointer[Block]:
+    """Into the cache; a reference. NULL: f is set, or (LOOK_NOW) it would have to be waited for."""
     offset: uint64_t = t.block_offsets[i]
     n: cython.size_t = t.block_offsets[i + 1] - offset
     b: cython.pointer[Block] = cython.NULL
+    there: cython.bint
+    if how == LOOK_NOW and n > MOST_BYTES_NOW:
+        return cython.NULL
     raw: cython.pointer[uint8_t] = cython.cast(cython.pointer[uint8_t], malloc(n))
     if raw == cython.NULL:
         fail_nomem(f)
         return cython.NULL
-    if table_read(t, raw, n, offset, f) == ST_OK:
+    if how == LOOK_NOW:
+        there = table_read_now(t, raw, n, offset)
+    else:
+        there = table_read(t, raw, n, offset, f) == ST_OK
+    if there:
         b = table_cook(t, raw, n, offset, f)
     free(raw)
     if b == cython.NULL:
         return cython.NULL
     cache_count_miss(t.cache)
     return cache_insert(t.cache, b, t.slots + i, cython.address(t.slot_lock))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def table_load_block(
+    t: cython.pointer[Table], i: uint32_t, f: cython.pointer[Failure]
+) -> cython.pointer[Block]:
+    return load_block(t, i, LOOK_WAIT, f)
 
 
 # ---- point look-ups ----
@@ -218,20 +242,25 @@ def table_get(
     max_tag: uint64_t,
     out: cython.pointer[Entry],
     block: cython.pointer[cython.pointer[Block]],
-    cold: cython.pointer[uint32_t],
+    how: cython.int,
+    f: cython.pointer[Failure],
 ) -> cython.int:
     i: uint32_t
     b: cython.pointer[Block]
     status: cython.int
     if not fj_atomic_load(cython.address(t.opened)):
-        cold[0] = 0
-        return ST_COLD
+        if how != LOOK_WAIT:
+            return ST_COLD
+        status = table_ensure(t, f)
+        if status != ST_OK:
+            return status
     i = table_find_block(t, key, key_bytes)
     while i < t.blocks:
         b = table_cached_block(t, i)
+        if b == cython.NULL and how != LOOK_CACHED:
+            b = load_block(t, i, how, f)
         if b == cython.NULL:
-            cold[0] = i
-            return ST_COLD
+            return f.status if how == LOOK_WAIT else ST_COLD
         status = find_in_block(b, key, key_bytes, max_tag, out)
         if status == FOUND:
             block[0] = b
@@ -240,41 +269,6 @@ def table_get(
         if status == ABSENT:
             return ST_END
         i += 1  # the versions of the key go on in the next block
-    return ST_END
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def table_get_cold(
-    t: cython.pointer[Table],
-    key: cbytes,
-    key_bytes: cython.size_t,
-    max_tag: uint64_t,
-    out: cython.pointer[Entry],
-    block: cython.pointer[cython.pointer[Block]],
-    f: cython.pointer[Failure],
-) -> cython.int:
-    i: uint32_t
-    b: cython.pointer[Block]
-    status: cython.int = table_ensure(t, f)
-    if status != ST_OK:
-        return status
-    i = table_find_block(t, key, key_bytes)
-    while i < t.blocks:
-        b = table_cached_block(t, i)
-        if b == cython.NULL:
-            b = table_load_block(t, i, f)
-        if b == cython.NULL:
-            return f.status
-        status = find_in_block(b, key, key_bytes, max_tag, out)
-        if status == FOUND:
-            block[0] = b
-            return ST_OK
-        block_release(b)
-        if status == ABSENT:
-            return ST_END
-        i += 1
     return ST_END
 
 
@@ -456,19 +450,16 @@ class TableReader:
         f: Failure
         data: cbytes = key
         n: cython.size_t = len(key)
-        cold: uint32_t = 0
         status: cython.int
         if max_seqno is not None:
             max_tag = cython.cast(uint64_t, max_seqno) << 8 | 0xFF
         if not self.may_contain(key):
             return None
-        status = table_get(t, data, n, max_tag, cython.address(e), cython.address(b), cython.address(cold))
-        if status == ST_COLD:
-            failure_clear(cython.address(f))
-            with cython.nogil:
-                status = table_get_cold(
-                    t, data, n, max_tag, cython.address(e), cython.address(b), cython.address(f)
-                )
+        failure_clear(cython.address(f))
+        with cython.nogil:
+            status = table_get(
+                t, data, n, max_tag, cython.address(e), cython.address(b), LOOK_WAIT, cython.address(f)
+            )
         if status == ST_END:
             return None
         if status != ST_OK:

@@ -27,13 +27,14 @@ from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memta
 from cython.cimports.fjeld.kernel.merge import merge_add_memtable, merge_add_run, merge_init
 from cython.cimports.fjeld.kernel.read_counters import COUNTED_LEVELS, LevelReads, ReadCounters
 from cython.cimports.fjeld.kernel.table import (
+    LOOK_CACHED,
+    LOOK_NOW,
+    LOOK_WAIT,
     TableReader,
     table_covers,
     table_get,
-    table_get_cold,
     table_may_contain,
 )
-from cython.cimports.fjeld.kernel.table_warm import table_get_warm
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 
@@ -104,29 +105,24 @@ def find_in_table(
     reads: cython.pointer[LevelReads],
 ) -> cython.int:
     entry: Entry
-    cold: uint32_t = 0
+    b: cython.pointer[cython.pointer[Block]] = cython.address(out.block)
     status: cython.int
     failure: Failure
     if table_may_contain(t, hashed) == 0:
         count(cython.address(reads.filter_negatives))
         return 0
-    status = table_get(
-        t, key, key_bytes, max_tag, cython.address(entry), cython.address(out.block), cython.address(cold)
-    )
+    status = table_get(t, key, key_bytes, max_tag, cython.address(entry), b, LOOK_CACHED, cython.NULL)
     if status == ST_COLD:
         count(cython.address(reads.block_loads))
-        status = table_get_warm(t, key, key_bytes, max_tag, cython.address(entry), cython.address(out.block))
-    if status == ST_COLD:
         failure_clear(cython.address(failure))
+        status = table_get(
+            t, key, key_bytes, max_tag, cython.address(entry), b, LOOK_NOW, cython.address(failure)
+        )
+    if status == ST_COLD:
+        failure_clear(cython.address(failure))  # what is wrong is met again, and said then
         with cython.nogil:
-            status = table_get_cold(
-                t,
-                key,
-                key_bytes,
-                max_tag,
-                cython.address(entry),
-                cython.address(out.block),
-                cython.address(failure),
+            status = table_get(
+                t, key, key_bytes, max_tag, cython.address(entry), b, LOOK_WAIT, cython.address(failure)
             )
         if status < 0:
             raise_failure(cython.address(failure))
