@@ -4,5 +4,7 @@ from fjeld.kernel.core cimport Access
 from fjeld.kernel.view cimport View
 
 cdef class Reader(Access):
-    cdef object find_group(self, View view, list keys, uint64_t tag, list values)
-    cdef object lookup(self, object key, object default)
+    cdef object lookup_many(self, object keys, bint wait)
+    cdef int find_group(self, View view, list keys, uint64_t tag, list values, bint wait) except -1
+    cdef object lookup(self, object key, object default, bint wait)
+    cdef object measure(self, object key, bint wait)

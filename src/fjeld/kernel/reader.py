@@ -18,10 +18,13 @@ from cython.cimports.fjeld.kernel.cursor import Cursor
 from cython.cimports.fjeld.kernel.look_ahead import PROBES, Probe, look_ahead
 from cython.cimports.fjeld.kernel.memtable import MemEntry
 from cython.cimports.fjeld.kernel.scan import SCAN_ITEMS, SCAN_KEYS, SCAN_VALUES, Scan
-from cython.cimports.fjeld.kernel.view import Found, View, found_entry, found_release
+from cython.cimports.fjeld.kernel.view import NOT_NOW, Found, View, found_entry, found_release
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 
 MISSING = cython.declare(object, object())
+NOT_READY = object()
+"""What the `..._now` methods give where they would have to wait for the disk."""
+_NOT_READY = cython.declare(object, NOT_READY)
 
 
 @cython.cfunc
@@ -67,22 +70,25 @@ class Reader(Access):
     """Reads of one partition: the newest state, or that of a snapshot. Safe to use from many threads."""
 
     @cython.cfunc
-    def lookup(self, key: object, default: object) -> object:
+    def lookup(self, key: object, default: object, wait: cython.bint) -> object:
         found: Found
         view: View
         value: object
+        status: cython.int
         self.check()
         if not PyBytes_CheckExact(key) or PyBytes_GET_SIZE(key) > 65535:
             key = key_bytes(key)
         tag: uint64_t = self.read_tag()
         view = self.take_view()
-        if (
-            view.find(
-                cython.cast(cbytes, PyBytes_AS_STRING(key)), PyBytes_GET_SIZE(key), tag, cython.address(found)
-            )
-            == 0
-        ):
-            return default
+        status = view.find(
+            cython.cast(cbytes, PyBytes_AS_STRING(key)),
+            PyBytes_GET_SIZE(key),
+            tag,
+            cython.address(found),
+            wait,
+        )
+        if status != 1:
+            return default if status == 0 else _NOT_READY
         value = default
         if (found.tag & 0xFF) == KIND_VALUE:
             value = PyBytes_FromStringAndSize(cython.cast(cython.p_char, found.value), found.value_bytes)
@@ -91,10 +97,14 @@ class Reader(Access):
 
     def get(self, key, default=None):
         """The value of key, or default."""
-        return self.lookup(key, default)
+        return self.lookup(key, default, True)
+
+    def get_now(self, key, default=None):
+        """As `get`, but it never waits for the disk: NOT_READY where it would."""
+        return self.lookup(key, default, False)
 
     def __getitem__(self, key):
-        value: object = self.lookup(key, MISSING)
+        value: object = self.lookup(key, MISSING, True)
         if value is MISSING:
             raise KeyError(key)
         return value
@@ -102,31 +112,47 @@ class Reader(Access):
     def __contains__(self, key):
         return self.size_of(key) is not None
 
-    def size_of(self, key):
-        """The length of key's value in bytes, or None where there is no such key; the value is not copied."""
+    @cython.cfunc
+    def measure(self, key: object, wait: cython.bint) -> object:
         found: Found
         size: object = None
+        status: cython.int
         self.check()
         exact: bytes = key_bytes(key)
         tag: uint64_t = self.read_tag()
         view: View = self.take_view()
-        if (
-            view.find(
-                cython.cast(cbytes, PyBytes_AS_STRING(exact)),
-                PyBytes_GET_SIZE(exact),
-                tag,
-                cython.address(found),
-            )
-            == 0
-        ):
-            return None
+        status = view.find(
+            cython.cast(cbytes, PyBytes_AS_STRING(exact)),
+            PyBytes_GET_SIZE(exact),
+            tag,
+            cython.address(found),
+            wait,
+        )
+        if status != 1:
+            return None if status == 0 else _NOT_READY
         if (found.tag & 0xFF) == KIND_VALUE:
             size = found.value_bytes
         found_release(cython.address(found))
         return size
 
+    def size_of(self, key):
+        """The length of key's value in bytes, or None where there is no such key; the value is not copied."""
+        return self.measure(key, True)
+
+    def size_now(self, key):
+        """As `size_of`, but it never waits for the disk: NOT_READY where it would."""
+        return self.measure(key, False)
+
     def get_many(self, keys):
         """The values of many keys as of one moment, in their order; None for each that is not there."""
+        return self.lookup_many(keys, True)
+
+    def get_many_now(self, keys):
+        """As `get_many`, but it never waits for the disk: NOT_READY where it would."""
+        return self.lookup_many(keys, False)
+
+    @cython.cfunc
+    def lookup_many(self, keys: object, wait: cython.bint) -> object:
         view: View
         values: list = []
         self.check()
@@ -136,17 +162,22 @@ class Reader(Access):
         self.check()  # giving the keys may have closed the keyspace
         start: cython.Py_ssize_t
         for start in range(0, len(exact), PROBES):
-            self.find_group(view, exact[start : start + PROBES], tag, values)
+            if not self.find_group(view, exact[start : start + PROBES], tag, values, wait):
+                return _NOT_READY
         return values
 
     @cython.cfunc
-    def find_group(self, view: View, keys: list, tag: uint64_t, values: list) -> object:
-        """Append the values of up to PROBES keys."""
+    @cython.exceptval(-1, check=False)
+    def find_group(
+        self, view: View, keys: list, tag: uint64_t, values: list, wait: cython.bint
+    ) -> cython.int:
+        """Append the values of up to PROBES keys; 0 where they would have to be waited for."""
         probes: Probe[PROBES]
         found: Found
         e: cython.pointer[MemEntry]
         p: cython.pointer[Probe]
         i: uint32_t
+        status: cython.int
         count: uint32_t = len(keys)
         key: object
         for i in range(count):
@@ -170,13 +201,21 @@ class Reader(Access):
         try:
             for i in range(count):
                 p = cython.address(probes[i])
-                if p.wanted and view.find_in_tables(p.key, p.key_bytes, p.hashed, tag, cython.address(found)):
+                status = 0
+                if p.wanted:
+                    status = view.find_in_tables(
+                        p.key, p.key_bytes, p.hashed, tag, cython.address(found), wait
+                    )
+                if status == NOT_NOW:
+                    return 0
+                if status:
                     values[first + i] = value_of(cython.address(found))
                     found_release(cython.address(found))
         finally:
             for i in range(count):
                 if probes[i].block != cython.NULL:
                     block_release(probes[i].block)
+        return 1
 
     # ---- ranges ----
 

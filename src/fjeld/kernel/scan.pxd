@@ -20,6 +20,13 @@ cdef enum MergeStart:
 cdef int position(Merge *m, int start, bytes key) except -1
 cdef int advance(Merge *m) except -1
 
+cdef enum ScanPhase:
+    NEW = 0
+    RUNNING = 1
+    DONE = 2
+    POSITIONING = 3         # it was not waited for the block in which the range begins
+    COLD = 4                # it was not waited for the block with the next entry
+
 cdef class Scan:
     cdef TreeCore core
     cdef object owner           # the reader it came from: a closed snapshot ends its iterators
@@ -29,10 +36,13 @@ cdef class Scan:
     cdef bytes stop
     cdef bint reverse
     cdef int mode
-    cdef int phase              # 0 not positioned, 1 running, 2 done
+    cdef int phase
     cdef bint busy              # a thread is in here without the GIL
 
-    cdef int begin(self) except -1
+    cdef int begin(self, bint wait) except -1
+    cdef int step(self, bint wait) except -1
+    cdef int enter(self) except -1
+    cdef object entry(self)
     cdef void finish(self)
     cdef bint beyond(self) noexcept
     cdef bytes key(self)

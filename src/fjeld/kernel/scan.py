@@ -23,7 +23,39 @@ from cython.cimports.fjeld.kernel.merge import (
     merge_seek_before,
 )
 from cython.cimports.fjeld.kernel.table import RUN_CACHED
+from cython.cimports.fjeld.kernel.view import NOT_NOW
 from cython.cimports.libc.stdint import uint64_t
+
+
+@cython.cfunc
+def start_at(
+    m: cython.pointer[Merge], start: cython.int, key: bytes | None, failure: cython.pointer[Failure]
+) -> cython.int:
+    """Begin to position the merge: its status. ST_COLD: go on with start_cold; `key` must live until then."""
+    data: cbytes = cython.NULL
+    size: cython.size_t = 0
+    if key is not None:
+        data = cython.cast(cbytes, PyBytes_AS_STRING(key))
+        size = PyBytes_GET_SIZE(key)
+    if start == BEGIN_FIRST:
+        return merge_first(m, failure)
+    if start == BEGIN_LAST:
+        return merge_last(m, failure)
+    if start == BEGIN_SEEK:
+        return merge_seek(m, data, size, failure)
+    return merge_seek_before(m, data, size, failure)
+
+
+@cython.cfunc
+def start_cold(m: cython.pointer[Merge], failure: cython.pointer[Failure]) -> cython.int:
+    """Position it to the end, letting go of the GIL; its status."""
+    status: cython.int = ST_COLD
+    while status == ST_COLD:
+        with cython.nogil:
+            status = merge_load(m, failure)
+        if status == ST_OK:
+            status = merge_resume(m, failure)
+    return status
 
 
 @cython.cfunc
@@ -31,26 +63,10 @@ from cython.cimports.libc.stdint import uint64_t
 def position(m: cython.pointer[Merge], start: cython.int, key: bytes | None) -> cython.int:
     """Position the merge. `key` must live until this returns; it is not needed afterwards."""
     failure: Failure
-    status: cython.int
-    data: cbytes = cython.NULL
-    size: cython.size_t = 0
     failure_clear(cython.address(failure))
-    if key is not None:
-        data = cython.cast(cbytes, PyBytes_AS_STRING(key))
-        size = PyBytes_GET_SIZE(key)
-    if start == BEGIN_FIRST:
-        status = merge_first(m, cython.address(failure))
-    elif start == BEGIN_LAST:
-        status = merge_last(m, cython.address(failure))
-    elif start == BEGIN_SEEK:
-        status = merge_seek(m, data, size, cython.address(failure))
-    else:
-        status = merge_seek_before(m, data, size, cython.address(failure))
-    while status == ST_COLD:
-        with cython.nogil:
-            status = merge_load(m, cython.address(failure))
-        if status == ST_OK:
-            status = merge_resume(m, cython.address(failure))
+    status: cython.int = start_at(m, start, key, cython.address(failure))
+    if status == ST_COLD:
+        status = start_cold(m, cython.address(failure))
     if status < 0:
         raise_failure(cython.address(failure))
     return 1
@@ -108,48 +124,116 @@ class Scan:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def begin(self) -> cython.int:
-        self.phase = 1
-        if self.reverse:
-            return position(
-                cython.address(self.merge), BEGIN_LAST if self.stop is None else BEGIN_BEFORE, self.stop
-            )
-        return position(
-            cython.address(self.merge), BEGIN_FIRST if self.start is None else BEGIN_SEEK, self.start
-        )
+    def begin(self, wait: cython.bint) -> cython.int:
+        """Stand in front of the first entry; or NOT_NOW."""
+        m: cython.pointer[Merge] = cython.address(self.merge)
+        failure: Failure
+        f: cython.pointer[Failure] = cython.address(failure)
+        status: cython.int = ST_COLD
+        failure_clear(f)
+        if self.phase == NEW:
+            if self.reverse:
+                status = start_at(m, BEGIN_LAST if self.stop is None else BEGIN_BEFORE, self.stop, f)
+            else:
+                status = start_at(m, BEGIN_FIRST if self.start is None else BEGIN_SEEK, self.start, f)
+        if status == ST_COLD:
+            self.phase = POSITIONING
+            if not wait:
+                return NOT_NOW
+            status = start_cold(m, f)
+        if status < 0:
+            raise_failure(f)
+        self.phase = RUNNING
+        return 1
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def step(self, wait: cython.bint) -> cython.int:
+        """1: the merge stands on an entry; 0: at its end; NOT_NOW."""
+        failure: Failure
+        status: cython.int = ST_COLD
+        if (self.phase == NEW or self.phase == POSITIONING) and self.begin(wait) == NOT_NOW:
+            return NOT_NOW
+        failure_clear(cython.address(failure))
+        if self.phase == RUNNING:
+            status = merge_next(cython.address(self.merge), cython.address(failure))
+        if status == ST_COLD:
+            self.phase = COLD
+            if not wait:
+                return NOT_NOW
+            self.phase = RUNNING
+            return advance_cold(cython.address(self.merge), status, cython.address(failure))
+        if status < 0:
+            raise_failure(cython.address(failure))
+        return 1 if status == ST_OK else 0
 
     @cython.cfunc
     def finish(self) -> cython.void:
-        self.phase = 2
+        self.phase = DONE
         merge_close(cython.address(self.merge))
         self.view = None
 
-    def __next__(self):
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def enter(self) -> cython.int:
         reader: Access = self.owner
-        found: cython.int
-        if self.phase == 2:
-            raise StopIteration
         if self.busy:
             raise ValueError("this iterator is being used by another thread")
         reader.check()
+        return 0
+
+    @cython.cfunc
+    @cython.inline
+    def entry(self) -> object:
+        """What the merge stands on."""
+        if self.mode == SCAN_KEYS:
+            return self.key()
+        if self.mode == SCAN_VALUES:
+            return self.value()
+        return (self.key(), self.value())
+
+    def __next__(self):
+        found: cython.int
+        if self.phase == DONE:
+            raise StopIteration
+        self.enter()
         self.busy = True
         try:
-            if self.phase == 0:
-                self.begin()
-            found = advance(cython.address(self.merge))
+            found = advance(cython.address(self.merge)) if self.phase == RUNNING else self.step(True)
         except BaseException:
-            self.phase = 2  # where a merge stands after a failure is not known
+            self.phase = DONE  # where a merge stands after a failure is not known
             raise
         finally:
             self.busy = False
         if found == 0 or self.beyond():
             self.finish()
             raise StopIteration
-        if self.mode == SCAN_KEYS:
-            return self.key()
-        if self.mode == SCAN_VALUES:
-            return self.value()
-        return (self.key(), self.value())
+        return self.entry()
+
+    def take(self, count, wait=True):
+        """The next `count` entries as a list, or fewer at the end, and whether the iterator has come to its end.
+
+        With wait=False, fewer too where the next one would have to be waited for: what can be had at once.
+        """
+        found: cython.int = 1
+        most: cython.Py_ssize_t = count
+        waits: cython.bint = wait
+        entries: list = []
+        while found == 1 and len(entries) < most and self.phase != DONE:
+            self.enter()
+            self.busy = True
+            try:
+                found = self.step(waits)
+            except BaseException:
+                self.phase = DONE
+                raise
+            finally:
+                self.busy = False
+            if found == 0 or (found == 1 and self.beyond()):
+                self.finish()
+            elif found == 1:
+                entries.append(self.entry())
+        return entries, self.phase == DONE
 
     @cython.cfunc
     @cython.inline

@@ -2,4 +2,4 @@
 from fjeld.kernel.reader cimport Reader
 
 cdef class Tree(Reader):
-    cdef int put(self, int kind, object key, object value) except -1
+    cdef int put(self, int kind, object key, object value, bint wait) except -1

@@ -18,12 +18,12 @@ class Tree(Reader):
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def put(self, kind: cython.int, key: object, value: object) -> cython.int:
+    def put(self, kind: cython.int, key: object, value: object, wait: cython.bint) -> cython.int:
         if not PyBytes_CheckExact(key):
             key = coerce(key, "key")
         if PyBytes_GET_SIZE(key) > 65535:
             check_key(key)
-        return write_one(self.core, kind, key, value)
+        return write_one(self.core, kind, key, value, wait)
 
     def insert(self, key, value):
         """Write key = value. When it returns, a killed process loses nothing; durability beyond that is by
@@ -32,11 +32,22 @@ class Tree(Reader):
         if not PyBytes_CheckExact(value):
             value = coerce(value, "value")
         check_value(value)
-        self.put(KIND_VALUE, key, value)
+        self.put(KIND_VALUE, key, value, True)
+
+    def insert_now(self, key, value):
+        """As `insert`, but it never waits: False, and nothing is written, where it would."""
+        if not PyBytes_CheckExact(value):
+            value = coerce(value, "value")
+        check_value(value)
+        return self.put(KIND_VALUE, key, value, False) == 0
 
     def remove(self, key):
         """Remove key, whether or not it exists."""
-        self.put(KIND_TOMBSTONE, key, None)
+        self.put(KIND_TOMBSTONE, key, None, True)
+
+    def remove_now(self, key):
+        """As `remove`, but it never waits: False, and nothing is written, where it would."""
+        return self.put(KIND_TOMBSTONE, key, None, False) == 0
 
     def remove_weak(self, key):
         """Remove a key that was inserted once since it was last removed, weakly too: cheaper to compact than
@@ -45,7 +56,7 @@ class Tree(Reader):
         For a key that was overwritten, or removed with `remove` before, older values may show again: use
         `remove` there.
         """
-        self.put(KIND_WEAK_TOMBSTONE, key, None)
+        self.put(KIND_WEAK_TOMBSTONE, key, None, True)
 
     def __setitem__(self, key, value):
         self.insert(key, value)
@@ -53,7 +64,7 @@ class Tree(Reader):
     def __delitem__(self, key):
         if self.size_of(key) is None:
             raise KeyError(key)
-        self.put(KIND_TOMBSTONE, key, None)
+        self.put(KIND_TOMBSTONE, key, None, True)
 
     def insert_many(self, pairs):
         """Write all (key, value) pairs as one atomic batch."""

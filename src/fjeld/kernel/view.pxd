@@ -11,6 +11,9 @@ cdef struct Level:
     uint32_t count
     uint32_t number         # 1.., for the statistics
 
+cdef enum:
+    NOT_NOW = 2             # a look-up that may not wait would have to
+
 cdef struct Found:
     uint64_t tag
     const uint8_t *value
@@ -32,10 +35,11 @@ cdef class View:
     cdef void count_into(self, ReadCounters reads) noexcept
 
     # The newest version of key with tag <= max_tag (any kind): 1 and *out, or 0. Raises on damage.
-    cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out) except -1
+    # wait: let go of the GIL for what has to be read from the disk; without it, NOT_NOW then.
+    cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out, bint wait) except -1
     # Its two halves: memtables, and tables (hashed: fj_xxh64 of the key).
     cdef MemEntry *find_in_memory(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag) noexcept
-    cdef int find_in_tables(self, const uint8_t *key, size_t key_bytes, uint64_t hashed, uint64_t max_tag, Found *out) except -1
+    cdef int find_in_tables(self, const uint8_t *key, size_t key_bytes, uint64_t hashed, uint64_t max_tag, Found *out, bint wait) except -1
     cdef int open_merge(self, Merge *m, uint64_t max_tag, int mode) except -1
 
 cdef Table *level_find(Level *level, const uint8_t *key, size_t key_bytes) noexcept nogil

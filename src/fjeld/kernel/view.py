@@ -103,6 +103,7 @@ def find_in_table(
     max_tag: uint64_t,
     out: cython.pointer[Found],
     reads: cython.pointer[LevelReads],
+    wait: cython.bint,
 ) -> cython.int:
     entry: Entry
     b: cython.pointer[cython.pointer[Block]] = cython.address(out.block)
@@ -119,6 +120,8 @@ def find_in_table(
             t, key, key_bytes, max_tag, cython.address(entry), b, LOOK_NOW, cython.address(failure)
         )
     if status == ST_COLD:
+        if not wait:
+            return NOT_NOW
         failure_clear(cython.address(failure))  # what is wrong is met again, and said then
         with cython.nogil:
             status = table_get(
@@ -200,7 +203,12 @@ class View:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def find(
-        self, key: cbytes, key_bytes: cython.size_t, max_tag: uint64_t, out: cython.pointer[Found]
+        self,
+        key: cbytes,
+        key_bytes: cython.size_t,
+        max_tag: uint64_t,
+        out: cython.pointer[Found],
+        wait: cython.bint,
     ) -> cython.int:
         e: cython.pointer[MemEntry] = self.find_in_memory(key, key_bytes, max_tag)
         out.block = cython.NULL
@@ -209,7 +217,7 @@ class View:
             return 1
         if self.level0_count == 0 and self.run_count == 0:
             return 0
-        return self.find_in_tables(key, key_bytes, fj_xxh64(key, key_bytes), max_tag, out)
+        return self.find_in_tables(key, key_bytes, fj_xxh64(key, key_bytes), max_tag, out, wait)
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -234,22 +242,25 @@ class View:
         hashed: uint64_t,
         max_tag: uint64_t,
         out: cython.pointer[Found],
+        wait: cython.bint,
     ) -> cython.int:
         i: uint32_t
+        found: cython.int
         t: cython.pointer[Table]
         out.block = cython.NULL
         for i in range(self.level0_count):
             t = self.level0[i]
-            if table_covers(t, key, key_bytes) and find_in_table(
-                t, key, key_bytes, hashed, max_tag, out, self.counted
-            ):
-                return 1
+            if table_covers(t, key, key_bytes):
+                found = find_in_table(t, key, key_bytes, hashed, max_tag, out, self.counted, wait)
+                if found:
+                    return found
         for i in range(self.run_count):
             t = level_find(cython.address(self.runs[i]), key, key_bytes)
-            if t != cython.NULL and find_in_table(
-                t, key, key_bytes, hashed, max_tag, out, self.counted + self.runs[i].number
-            ):
-                return 1
+            if t != cython.NULL:
+                reads: cython.pointer[LevelReads] = self.counted + self.runs[i].number
+                found = find_in_table(t, key, key_bytes, hashed, max_tag, out, reads, wait)
+                if found:
+                    return found
         return 0
 
     @cython.cfunc

@@ -17,7 +17,8 @@ cdef class WriteBatch:
     cdef int grow(self, size_t needed) except -1
     cdef object find_obstacle(self, size_t needed)
     cdef int apply(self, uint64_t seqno) noexcept
-    cdef int write(self, int durable) except -1
+    cdef int write(self, int durable, bint wait) except -1
 
-# One entry, written at once: the fast path of insert and remove.
-cdef int write_one(TreeCore core, int kind, bytes key, bytes value) except -1
+# One entry, written at once: the fast path of insert and remove. Without `wait`: NOT_NOW where it would have to (for room,
+# for a sync, because writers are slowed or refused).
+cdef int write_one(TreeCore core, int kind, bytes key, bytes value, bint wait) except -1

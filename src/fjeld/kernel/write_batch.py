@@ -29,6 +29,7 @@ from cython.cimports.fjeld.kernel.journal import (
 from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
 from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.memtable import memtable_insert
+from cython.cimports.fjeld.kernel.view import NOT_NOW
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy
@@ -54,10 +55,22 @@ def journal_failed(core: TreeCore, errnum: cython.int) -> cython.int:
 
 
 @cython.cfunc
-def lock_for(core: TreeCore, needed: cython.size_t) -> cython.int:
-    """Take the commit lock with room for a record of `needed` bytes and for its entries."""
+def is_free(commit: Commit, core: TreeCore, needed: cython.size_t) -> cython.bint:
+    """Could an entry be written now, and nothing would have to be waited for? A guess, which the commit lock proves."""
+    return not (
+        commit.attention or core.refused or core.is_full() or not journal_fits(commit.journal, needed)
+    )
+
+
+@cython.cfunc
+def lock_for(core: TreeCore, needed: cython.size_t, wait: cython.bint) -> cython.int:
+    """Take the commit lock with room for a record of `needed` bytes and for its entries; or, without waiting,
+    NOT_NOW.
+    """
     commit: Commit = core.commit
     while True:
+        if not wait and not is_free(commit, core, needed):
+            return NOT_NOW
         if commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
             commit.admit()
         if core.refused:
@@ -77,7 +90,9 @@ def lock_for(core: TreeCore, needed: cython.size_t) -> cython.int:
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None) -> cython.int:
+def write_one(
+    core: TreeCore, kind: cython.int, key: bytes, value: bytes | None, wait: cython.bint
+) -> cython.int:
     commit: Commit = core.commit
     seqno: uint64_t
     to: cython.pointer[uint8_t]
@@ -93,7 +108,8 @@ def write_one(core: TreeCore, kind: cython.int, key: bytes, value: bytes | None)
     if needed > MAX_BATCH_BYTES:
         raise ValueError("an entry has at most 4,294,901,760 bytes in the journal: store a smaller value")
     now: uint64_t = commit.now_ns()
-    lock_for(core, needed)
+    if lock_for(core, needed, wait) == NOT_NOW:
+        return NOT_NOW
     seqno = commit.seqno + 1
     to = journal_begin(commit.journal, needed)
     if to == cython.NULL:
@@ -230,7 +246,7 @@ class WriteBatch:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def write(self, durable: cython.int) -> cython.int:
+    def write(self, durable: cython.int, wait: cython.bint) -> cython.int:
         commit: Commit = self.commit
         core: TreeCore
         needed: cython.size_t = RECORD_HEADER_BYTES + self.bytes
@@ -240,6 +256,8 @@ class WriteBatch:
         to: cython.pointer[uint8_t]
         now: uint64_t = commit.now_ns()
         while True:
+            if not wait and commit.attention:
+                return NOT_NOW
             if commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
                 commit.admit()
             for core in self.cores:
@@ -250,6 +268,8 @@ class WriteBatch:
             if obstacle is None:
                 break
             commit.unlock()
+            if not wait:
+                return NOT_NOW
             if obstacle is commit:
                 commit.control.switch_journal(needed)
             elif obstacle is not self:
@@ -310,10 +330,21 @@ class WriteBatch:
         if self.finished:
             raise ClosedError("this batch was committed or discarded: begin a new one")
         if self.count:
-            self.write(-1 if durable is None else bool(durable))
+            self.write(-1 if durable is None else bool(durable), True)
         else:
             self.commit.admit()
         self.finish()
+
+    def write_without_waiting(self):
+        """Write all of it, not persisted: True, and the batch is finished; or False, and nothing has happened,
+        where it would have to wait.
+        """
+        if self.finished:
+            raise ClosedError("this batch was committed or discarded: begin a new one")
+        if self.count == 0 or self.write(0, False) == NOT_NOW:
+            return False
+        self.finish()
+        return True
 
     def finish(self):
         """No more use; memory goes."""
