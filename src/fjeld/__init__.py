@@ -1,9 +1,13 @@
 """Fjeld: an embedded, ordered key-value store that is backed up while it runs.
 
-import fjeld
+    import fjeld
 
-with fjeld.open("data") as ks:
-    users = ks.partition("users") users[b"alice"] = b"1" ks.backup_to("backups/monday")
+    with fjeld.open("data") as ks:
+        users = ks.partition("users")
+        users[b"alice"] = b"1"
+        ks.backup_to("backups/monday")
+
+For asyncio: `import fjeld.aio`.
 """
 
 from fjeld.backup.info import CheckpointInfo

@@ -17,7 +17,8 @@ class Batch(WriteBatch):
     A context manager: commits on a clean exit, discards on an exception.
 
         with ks.batch() as batch:
-            batch.insert(users, b"carol", b"3") batch.remove(users, b"alice")
+            batch.insert(users, b"carol", b"3")
+            batch.remove(users, b"alice")
     """
 
     _durability: PersistMode | None

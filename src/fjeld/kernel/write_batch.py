@@ -256,7 +256,7 @@ class WriteBatch:
         to: cython.pointer[uint8_t]
         now: uint64_t = commit.now_ns()
         while True:
-            if not wait and commit.attention:
+            if not wait and commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
                 return NOT_NOW
             if commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
                 commit.admit()

@@ -1,0 +1,203 @@
+"""A keyspace for an event loop: what `fjeld.Keyspace` does, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import fjeld.keyspace
+from fjeld.aio.batch import AsyncBatch
+from fjeld.aio.bridge import Bridge, Pending
+from fjeld.aio.partition import AsyncPartition
+from fjeld.aio.shared_sync import SharedSync
+from fjeld.aio.snapshot import AsyncSnapshot
+from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.progress import Progress
+from fjeld.keyspace import Keyspace
+from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+
+__all__ = ["AsyncKeyspace", "open"]
+
+THREADS = 4
+
+
+class AsyncKeyspace:
+    """An open keyspace, for the tasks of one event loop. An async context manager. Made by `fjeld.aio.open`."""
+
+    def __init__(self, keyspace: Keyspace, bridge: Bridge) -> None:
+        self._keyspace = keyspace
+        self._bridge = bridge
+        self._sync = SharedSync(bridge, keyspace)
+
+    def __repr__(self) -> str:
+        return f"<fjeld.aio.AsyncKeyspace of {self._keyspace!r}>"
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The keyspace itself, whose calls may wait."""
+        return self._keyspace
+
+    @property
+    def path(self) -> Path:
+        """The folder, absolute."""
+        return self._keyspace.path
+
+    @property
+    def id(self) -> str:
+        """The identity: a UUID that no other keyspace has."""
+        return self._keyspace.id
+
+    @property
+    def seqno(self) -> int:
+        """The number of the newest write."""
+        return self._keyspace.seqno
+
+    @property
+    def options(self) -> KeyspaceOptions:
+        """What it was opened with."""
+        return self._keyspace.options
+
+    # ---- partitions ----
+
+    async def partition(
+        self, name: str, *, options: PartitionOptions | None = None, create: bool = True
+    ) -> AsyncPartition:
+        """Open the partition of this name, or create it with these options; see `Keyspace.partition`."""
+        try:
+            partition = self._keyspace.partition(name, options=options, create=False)
+        except KeyError:
+            if not create:
+                raise
+            partition = await self._bridge.run(self._keyspace.partition, name, options=options)
+        return AsyncPartition(self._bridge, self._keyspace, self._sync, partition)
+
+    def partitions(self) -> list[str]:
+        """The names of all partitions, sorted."""
+        return self._keyspace.partitions()
+
+    async def drop_partition(self, name: str) -> None:
+        """Remove a partition with all that is in it; KeyError where there is none."""
+        await self._bridge.run(self._keyspace.drop_partition, name)
+
+    # ---- writing and reading ----
+
+    def batch(self, *, durability: PersistMode | None = None) -> AsyncBatch:
+        """An atomic batch across partitions: `async with ks.batch() as batch`."""
+        return AsyncBatch(self._bridge, self._keyspace, self._sync, durability)
+
+    def snapshot(self) -> AsyncSnapshot:
+        """The whole keyspace as it is now: `async with ks.snapshot() as snapshot`."""
+        return AsyncSnapshot(self._bridge, self._keyspace.snapshot())
+
+    async def persist(self, mode: PersistMode = PersistMode.SYNC_ALL) -> None:
+        """All writes so far are as durable as `mode` promises when this returns. Tasks share a sync."""
+        if not isinstance(mode, PersistMode):
+            raise TypeError(f"mode must be a PersistMode, not {type(mode).__name__}")
+        await self._sync.persist(mode)
+
+    async def digest(self, *, snapshot: AsyncSnapshot | None = None) -> str:
+        """A checksum of the logical content; see `Keyspace.digest`."""
+        taken = None if snapshot is None else snapshot.snapshot
+        return await self._bridge.run(self._keyspace.digest, snapshot=taken)
+
+    # ---- backup ----
+
+    async def backup_to(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> CheckpointInfo:
+        """Take a checkpoint while everything goes on; the options are those of `Keyspace.backup_to`.
+
+        progress is called in the loop's thread. A task that is cancelled cancels the backup, and waits until nothing
+        of it is left.
+        """
+        cancel: threading.Event = options.pop("cancel", None) or threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def report(done_files: int, total_files: int, done_bytes: int, total_bytes: int) -> None:
+            assert progress is not None
+            loop.call_soon_threadsafe(progress, done_files, total_files, done_bytes, total_bytes)
+
+        def take() -> CheckpointInfo:
+            return self._keyspace.backup_to(
+                target,
+                metadata=metadata,
+                progress=None if progress is None else report,
+                cancel=cancel,
+                **options,
+            )
+
+        return await self._bridge.stoppable(take, cancel.set)
+
+    # ---- maintenance ----
+
+    async def flush(self) -> None:
+        """Write what is in memory to tables; returns when it is there."""
+        await self._bridge.run(self._keyspace.flush)
+
+    async def compact(self) -> None:
+        """Merge each partition's tables into one sorted run, without garbage; returns when it is done."""
+        await self._bridge.run(self._keyspace.compact)
+
+    async def stats(self) -> dict[str, Any]:
+        """Figures as JSON values; see `Keyspace.stats`."""
+        return await self._bridge.run(self._keyspace.stats)
+
+    async def close(self) -> None:
+        """Flush, stop background work, let go of the folder. Closing twice is fine.
+
+        Closes also where the task is cancelled meanwhile.
+        """
+        await self._bridge.finish(self._keyspace.close)
+
+    async def __aenter__(self) -> AsyncKeyspace:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def open(  # noqa: A001 - as fjeld.open
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    options: KeyspaceOptions | None = None,
+    create: bool = True,
+    error_if_exists: bool = False,
+    threads: int = THREADS,
+) -> Pending[AsyncKeyspace]:
+    """Open the keyspace in the folder `path`, or make one there; see `fjeld.open` for its errors.
+
+        async with fjeld.aio.open("data") as ks: ...
+        ks = await fjeld.aio.open("data")
+
+    threads: that wait for the disk on behalf of tasks.
+    """
+
+    async def opened() -> AsyncKeyspace:
+        bridge = Bridge(threads)
+        try:
+            keyspace = await bridge.open(
+                fjeld.keyspace.open,
+                Keyspace.close,
+                path,
+                options=options,
+                create=create,
+                error_if_exists=error_if_exists,
+            )
+        except BaseException:
+            bridge.close()
+            raise
+        return AsyncKeyspace(keyspace, bridge)
+
+    return Pending(opened)

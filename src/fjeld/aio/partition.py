@@ -1,0 +1,191 @@
+"""A partition for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import AsyncIterable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from fjeld.aio.bridge import Bridge
+from fjeld.aio.reader import AsyncReader
+from fjeld.aio.shared_sync import SharedSync
+from fjeld.batch import Batch
+from fjeld.keyspace import Keyspace
+from fjeld.options import PartitionOptions, PersistMode
+from fjeld.partition import Partition
+
+if TYPE_CHECKING:
+    from fjeld.kernel.core import Buffer
+
+__all__ = ["AsyncPartition"]
+
+# Larger batches go through a thread: a mebibyte takes the loop about a millisecond.
+LARGE_BATCH_ENTRIES = 4096
+
+
+class AsyncPartition(AsyncReader):
+    """An ordered map of bytes to bytes, kept on disk, for the tasks of one event loop.
+
+    A write is done at once where nothing has to be waited for. Where the keyspace's durability asks for a sync,
+    tasks that write at the same time share it.
+    """
+
+    _reader: Partition
+
+    def __init__(self, bridge: Bridge, keyspace: Keyspace, sync: SharedSync, partition: Partition) -> None:
+        super().__init__(bridge, partition)
+        self._keyspace = keyspace
+        self._sync = sync
+
+    def __repr__(self) -> str:
+        return f"<fjeld.aio.AsyncPartition {self.name!r} of {self._keyspace.path}>"
+
+    @property
+    def partition(self) -> Partition:
+        """The partition itself, whose calls may wait."""
+        return self._reader
+
+    @property
+    def name(self) -> str:
+        """Its name in the keyspace."""
+        return self._reader.name
+
+    @property
+    def options(self) -> PartitionOptions:
+        """How it is stored."""
+        return self._reader.options
+
+    async def insert(self, key: Buffer, value: Buffer) -> None:
+        """Write key = value, as durably as the keyspace's option says when this returns."""
+        if not self._reader.insert_now(key, value):
+            await self.insert_many([(key, value)])
+
+    async def remove(self, key: Buffer) -> None:
+        """Remove key, whether or not it exists."""
+        if not self._reader.remove_now(key):
+            batch = self._batch()
+            batch.remove(self._reader, key)
+            await self._commit(batch)
+
+    async def remove_weak(self, key: Buffer) -> None:
+        """Remove a key that was inserted once since it was last removed."""
+        batch = self._batch()
+        batch.remove_weak(self._reader, key)
+        await self._commit(batch)
+
+    async def insert_many(self, pairs: Iterable[tuple[Buffer, Buffer]]) -> None:
+        """Write all (key, value) pairs as one atomic batch."""
+        batch = self._batch()
+        for key, value in pairs:
+            batch.insert(self._reader, key, value)
+        await self._commit(batch)
+
+    async def _commit(self, batch: Batch) -> None:
+        await commit(self._bridge, self._keyspace, self._sync, batch, None)
+
+    def _batch(self) -> Batch:
+        return self._keyspace.batch(durability=PersistMode.BUFFER)
+
+    async def ingest(
+        self, sorted_pairs: Iterable[tuple[Buffer, Buffer]] | AsyncIterable[tuple[Buffer, Buffer]]
+    ) -> int:
+        """Add many entries at once and atomically, from ascending (key, value) pairs; how many they were.
+
+        The pairs may come from an async iterator too.
+        """
+        if not isinstance(sorted_pairs, AsyncIterable):
+            return await self._bridge.run(self._reader.ingest, cast(Any, sorted_pairs))
+        feed = _Feed()
+        ingesting = asyncio.ensure_future(self._bridge.run(self._reader.ingest, cast(Any, feed)))
+        try:
+            await feed.fill(sorted_pairs, ingesting)
+        except BaseException as error:
+            feed.fail(error)
+            await asyncio.wait([ingesting])
+            ingesting.exception()
+            raise
+        return await ingesting
+
+    async def clear(self) -> None:
+        """Remove everything, at once and atomically."""
+        await self._bridge.run(self._reader.clear)
+
+    async def flush(self) -> None:
+        """Write what is in memory to tables; returns when it is there."""
+        await self._bridge.run(self._reader.flush)
+
+    async def compact(self) -> None:
+        """Merge all its tables into one sorted run, without garbage; returns when it is done."""
+        await self._bridge.run(self._reader.compact)
+
+    async def disk_space(self) -> int:
+        """Bytes of its files on disk."""
+        return await self._bridge.run(self._reader.disk_space)
+
+    async def stats(self) -> dict[str, Any]:
+        """Figures as JSON values; see docs/STATISTICS.md."""
+        return await self._bridge.run(self._reader.stats)
+
+    def approximate_len(self) -> int:
+        """About how many entries it has, at once."""
+        return self._reader.approximate_len()
+
+
+async def commit(
+    bridge: Bridge, keyspace: Keyspace, sync: SharedSync, batch: Batch, durability: PersistMode | None
+) -> None:
+    """Write a batch (one of durability BUFFER), at once where nothing has to be waited for; then wait for the
+    sync, if it needs one. A cancelled task has written all of it or nothing.
+    """
+    mode = keyspace.options.durability if durability is None else durability
+    if len(batch) > LARGE_BATCH_ENTRIES or not batch.write_without_waiting():
+        await bridge.run(batch.commit)
+    if mode is not PersistMode.BUFFER:
+        await sync.persist(mode)
+
+
+class _Feed:
+    """Pairs from an async iterator for a thread that iterates over them: chunks through a bounded queue."""
+
+    CHUNK = 1000
+    CHUNKS = 4
+
+    def __init__(self) -> None:
+        self._chunks: queue.Queue[list[Any] | BaseException | None] = queue.Queue()
+        self._taken = asyncio.Semaphore(self.CHUNKS)
+        self._loop = asyncio.get_running_loop()
+
+    async def fill(self, pairs: AsyncIterable[Any], reader: asyncio.Future[Any]) -> None:
+        """Hand over all pairs; ends early where the reader does."""
+        chunk: list[Any] = []
+        async for pair in pairs:
+            chunk.append(pair)
+            if len(chunk) == self.CHUNK:
+                await self._put(chunk, reader)
+                chunk = []
+            if reader.done():
+                return
+        await self._put(chunk, reader)
+        self._chunks.put(None)
+
+    async def _put(self, chunk: list[Any], reader: asyncio.Future[Any]) -> None:
+        taking = asyncio.ensure_future(self._taken.acquire())
+        await asyncio.wait([taking, reader], return_when=asyncio.FIRST_COMPLETED)
+        if not taking.done():
+            taking.cancel()
+        self._chunks.put(chunk)
+
+    def fail(self, error: BaseException) -> None:
+        """Make the reader raise: what it has begun is given up."""
+        self._chunks.put(error)
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            chunk = self._chunks.get()
+            if chunk is None:
+                return
+            if isinstance(chunk, BaseException):
+                raise RuntimeError("the pairs that were to be ingested failed") from chunk
+            yield from chunk
+            self._loop.call_soon_threadsafe(self._taken.release)
