@@ -13,6 +13,7 @@ With --out the figures are written there as JSON and CSV, and as plots where mat
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import sys
 import threading
@@ -142,9 +143,23 @@ def count_tables(folder: Path) -> int:
     return sum(1 for path in folder.rglob("*.sst") if path.is_file())
 
 
+def bare_links(checkpoint: Path, target: Path) -> float:
+    """Seconds that it takes to link the files of a checkpoint into one folder, and nothing else."""
+    names = [
+        (os.fspath(path), os.fspath(target / path.name)) for path in checkpoint.rglob("*") if path.is_file()
+    ]
+    target.mkdir()
+    start = time.perf_counter()
+    for source, name in names:
+        os.link(source, name)
+    taken = time.perf_counter() - start
+    shutil.rmtree(target)
+    return taken
+
+
 def take(run: Run, target: Path) -> Figures:
     """Some checkpoints beside a writer, and the writer for as long without them."""
-    writer, seconds, stalls = Writer(run.engine.insert), [], []
+    writer, seconds, stalls, links = Writer(run.engine.insert), [], [], []
     writer.start()
     for _ in range(TAKEN):
         writer.begin()
@@ -152,12 +167,18 @@ def take(run: Run, target: Path) -> Figures:
         run.engine.checkpoint(target)
         seconds.append(time.perf_counter() - start)
         stalls.append(writer.worst_seconds())
+        links.append(bare_links(target, target.with_name("links")))
         shutil.rmtree(target)
     writer.begin()
     time.sleep(min(max(sum(seconds), 0.1), 10))
     quiet = writer.worst_seconds()
     writer.stop()
-    return {"checkpoint_seconds": median(seconds), "stall_seconds": max(stalls), "quiet_seconds": quiet}
+    return {
+        "checkpoint_seconds": median(seconds),
+        "link_seconds": median(links),
+        "stall_seconds": max(stalls),
+        "quiet_seconds": quiet,
+    }
 
 
 def checkpoints(run: Run) -> Iterator[Figures]:
@@ -193,6 +214,7 @@ def rows_of(n: int, files: int) -> list[Row]:
     ]
     titles = {
         "checkpoint_seconds": "checkpoint",
+        "link_seconds": "bare links of its files",
         "stall_seconds": "longest stall with checkpoints",
         "quiet_seconds": "longest stall without",
     }

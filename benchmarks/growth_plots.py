@@ -29,7 +29,11 @@ COLORS = {  # fjeld stands out; the others can be told apart without colours too
     "pyfjall": ("#7e57c2", "X"),
 }
 OPERATIONS = {"insert_ns": "insert", "get_ns": "get", "scan_ns": "scan of 100 entries"}
-CHECKPOINTS = {"checkpoint_seconds": "checkpoint", "stall_seconds": "longest stall of a writer beside it"}
+CHECKPOINTS = {
+    "checkpoint_seconds": "checkpoint",
+    "link_seconds": "bare links of its files",
+    "stall_seconds": "longest stall of a writer beside it",
+}
 
 
 def points_of(measurements: Sequence[Measurement]) -> list[Point]:
