@@ -11,6 +11,7 @@ For asyncio: `import fjeld.aio`.
 """
 
 from fjeld.backup.info import CheckpointInfo
+from fjeld.backups import backup_offline, backup_together
 from fjeld.batch import Batch
 from fjeld.errors import (
     CancelledError,
@@ -60,6 +61,8 @@ __all__ = [
     "Snapshot",
     "UnsupportedFormatError",
     "__version__",
+    "backup_offline",
+    "backup_together",
     "expiring",
     "open",
     "prometheus_text",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any, TypeAlias, TypeVar
 
-from fjeld.cut import Cut, SnapshotLike
+from fjeld.cut import Cut, SnapshotLike, cut_files, cut_memory
 from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
 from fjeld.ingestion import Ingestion, Pairs
 from fjeld.journal.rotation import JournalRotation
@@ -311,45 +311,31 @@ class Engine:
         self._snapshot_objects.add(snapshot)
         return snapshot
 
+    def enter_snapshot_at(self, seqno: int, make: MakeSnapshot[S]) -> S:
+        """A snapshot of the moment of a cut. Requires: commit lock and install lock."""
+        return self._enter_snapshot(self.snapshots.open(lambda: seqno), make)
+
     def close_snapshot(self, seqno: int) -> None:
         self.snapshots.close(seqno)
 
     @shielded
-    def cut(self, make: MakeSnapshot[S] | None = None) -> Cut:
-        """Step 2 of a checkpoint: switch the journal, take version and seqno, pin them. Writers wait for
-        microseconds.
+    def cut(self, make: MakeSnapshot[S] | None = None, *, memory: bool = False) -> Cut:
+        """Step 2 of a checkpoint: take version and seqno, pin them. Writers wait for microseconds.
 
-        make: makes a snapshot of the same moment too, as open_snapshot does.
+        memory: hold the memtables, instead of sealing the journal that has their entries. make: makes a
+        snapshot of the same moment too, as open_snapshot does.
         """
         self.check_open()
         self.refuse()
-        taken: list[Cut] = []
-
-        def take() -> None:
-            with self.store.install_lock:
-                version = self.store.version
-                # The tuples of live tables that the views have: the cost does not grow with the number of
-                # tables.
-                held: list[object] = [live.core.current_view().levels for live in self.partitions.values()]
-                held += self.store.live_journals()
-                found = (live.oldest_seqno() for live in self.partitions.values())
-                oldest = min((first for first in found if first is not None), default=None)
-                seqno = self.commit.last_seqno
-                cut = Cut(version, seqno, oldest, held, self.rotation.unfinished())
-                if make is not None:
-                    cut.snapshot = self._enter_snapshot(self.snapshots.open(lambda: seqno), make)
-            taken.append(cut)
-
-        stall_seconds = self.rotation.cut(take)
-        taken[0].stall_seconds = stall_seconds
-        return taken[0]
+        return cut_memory(self, make) if memory else cut_files(self, make)
 
     def finish(self, cut: Cut) -> Version:
         """Step 3: the journals of the cut are on disk in their final form. Poisons where a sync fails."""
         return cut.finish(self.rotation)
 
-    def flush_all(self) -> None:
-        self.flush(self._all_partitions())
+    def flush_all(self, names: Iterable[str] | None = None) -> None:
+        """Of these partitions, or of all."""
+        self.flush(self._all_partitions() if names is None else [self.find(name) for name in names])
 
     def now_ns(self) -> int:
         """The time, ns since the epoch."""

@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from fjeld.backup.checkpoint import take_checkpoint
 from fjeld.backup.info import CheckpointInfo
 from fjeld.backup.progress import Progress
+from fjeld.backup.request import Buffer, check_request
 from fjeld.batch import Batch
 from fjeld.engine import Engine
 from fjeld.kernel.checksum import Xxh128
@@ -147,20 +148,31 @@ class Keyspace:
         target: str | os.PathLike[str],
         *,
         flush: bool = False,
+        partitions: Iterable[str] | None = None,
+        key_range: tuple[Buffer | None, Buffer | None] | None = None,
+        compact: bool = False,
         link: str = "auto",
         metadata: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
         cancel: threading.Event | None = None,
+        verify: bool = False,
         with_snapshot: bool = False,
     ) -> CheckpointInfo:
-        """Take a checkpoint: a consistent copy of the whole keyspace at one moment, by hard links, while
-        everything goes on.
+        """Take a checkpoint: a consistent copy of the keyspace at one moment, by hard links, while everything
+        goes on.
 
         target:         a folder that does not exist yet, outside of the keyspace; its parent must exist. It
                         appears whole or not at all.
         flush:          write memtables to tables first, so that opening the checkpoint has nothing to replay.
         link:           "auto" links each file, or else clones or copies it (another device, no links left);
                         "never" copies.
+        partitions:     only these; KeyError where there is none of a name. Not a byte of the others is in it.
+        key_range:      (start, stop), None for an open end: only keys from start up to, not including, stop.
+                        Tables that reach beyond are written anew.
+        compact:        written as one merged run a partition, without tombstones and garbage, instead of
+                        linked. (First-in-first-out partitions keep their tables: they expire by them.)
+        verify:         read every file of it and compare it with its checksum before it appears. A link is
+                        the source's file: damage there is a CorruptionError that names it, and no backup.
         metadata:       a JSON object of the caller's, kept in the checkpoint.
         progress:       called as progress(done_files, total_files, done_bytes, total_bytes).
         cancel:         set it and the call raises CancelledError and leaves nothing behind.
@@ -172,12 +184,18 @@ class Keyspace:
         return take_checkpoint(
             self._engine,
             target,
-            flush=flush,
-            link=link,
-            metadata=metadata,
+            check_request(
+                flush=flush,
+                partitions=partitions,
+                key_range=key_range,
+                compact=compact,
+                link=link,
+                metadata=metadata,
+                verify=verify,
+                snapshot=Snapshot if with_snapshot else None,
+            ),
             progress=progress,
             cancel=cancel,
-            snapshot=Snapshot if with_snapshot else None,
         )
 
     def pin(self) -> Pin:

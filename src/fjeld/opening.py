@@ -7,10 +7,12 @@ with a torn tail the manifest records where it ends.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from fjeld.engine import Engine
 from fjeld.errors import CorruptionError, LockedError, NotAKeyspaceError
@@ -33,7 +35,7 @@ from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions
 
-__all__ = ["open_engine"]
+__all__ = ["open_engine", "replayed"]
 
 LOCK_NAME = "LOCK"
 
@@ -100,9 +102,9 @@ def _is_own(name: str) -> bool:
     )
 
 
-def _lock(path: str) -> int:
+def _lock(path: str, *, create: bool = True) -> int:
     try:
-        return files.lock_file(os.path.join(path, LOCK_NAME))
+        return files.lock_file(os.path.join(path, LOCK_NAME), create=create)
     except BlockingIOError:
         raise LockedError(
             f"{path} is open already, in this or another process: close it there first"
@@ -132,7 +134,19 @@ def _create(path: str) -> None:
 # ---- recovery ----
 
 
-def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """What a folder holds, before anything in it is changed."""
+
+    engine: Engine
+    """Not started; memory holds what the journals hold."""
+    manifest: int
+    plan: RecoveryPlan
+    metas: list[JournalMeta]
+
+
+def _read(path: str, options: KeyspaceOptions, lock_fd: int) -> _Replayed:
+    """The first half of recovery. Writes nothing, but brings journals to disk."""
     manifest = read_current(path)
     version = _read_version(os.path.join(path, names.manifest_name(manifest)))
     plan = _plan(path, version, manifest)
@@ -142,17 +156,61 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
         last_seqno, metas = _replay(engine, plan)
         engine.commit.start_at(last_seqno)
         _adopt_journals(engine.store, metas, last_seqno)
-        _delete_useless(path, plan, metas)
+    except BaseException:
+        engine.abandon()
+        raise
+    return _Replayed(engine, manifest, plan, metas)
+
+
+def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
+    """Both halves: after the second, the folder is this engine's."""
+    read = _read(path, options, lock_fd)
+    engine, plan = read.engine, read.plan
+    try:
+        _delete_useless(path, plan, read.metas)
         engine.store.start_manifest()
-        for relative in (*plan.delete, *_unlisted(plan, metas), names.manifest_name(manifest)):
+        for relative in (*plan.delete, *_unlisted(plan, read.metas), names.manifest_name(read.manifest)):
             engine.store.reaper.give(os.path.join(path, relative))
         engine.rotation.start()
-        engine.commit.note_persisted(last_seqno)
+        engine.commit.note_persisted(engine.commit.last_seqno)
         engine.start()
     except BaseException:
         engine.abandon()
         raise
     return engine
+
+
+@contextmanager
+def replayed(path: str, options: KeyspaceOptions) -> Iterator[Engine]:
+    """An engine that was not started, of a keyspace that nobody has open: it holds what an opening would
+    recover. Nothing in the folder is changed, and it may be on a read-only medium.
+
+    Inside, the keyspace is locked. LockedError: somebody has it open. A keyspace that was never opened (a
+    checkpoint) has no lock file yet: it gets one, an empty one, if the folder can be written to; if it cannot,
+    nobody can open it either.
+    """
+    check_marker(path)
+    lock_fd = _lock_unopened(path)
+    try:
+        engine = _read(path, options, -1 if lock_fd is None else lock_fd).engine
+        try:
+            yield engine
+        finally:
+            engine.abandon()
+    finally:
+        if lock_fd is not None:
+            files.unlock_file(lock_fd)
+
+
+def _lock_unopened(path: str) -> int | None:
+    with suppress(FileNotFoundError):
+        return _lock(path, create=False)
+    try:
+        return _lock(path)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return None
+        raise
 
 
 def _read_version(manifest_path: str) -> Version:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fjeld.extraction import KeyRange
 from fjeld.kernel.checksum import xxh128_hex
 from fjeld.manifest.state import FileRecord
 from fjeld.manifest.version import Version
@@ -35,6 +36,12 @@ class CheckpointInfo:
     """It holds exactly what was written up to this seqno."""
     partitions: tuple[str, ...]
     """The names of its partitions, sorted."""
+    chosen: tuple[str, ...] | None = None
+    """Where only these partitions were wanted: their names, sorted. The source may have had others."""
+    key_range: KeyRange | None = None
+    """Where only keys from the first up to, not including, the second were wanted (None: an open end)."""
+    compacted: bool = False
+    """Whether it was written as one merged run a partition."""
     files: tuple[FileRecord, ...]
     """Its tables and journals: relative path, size in bytes, XXH3-128."""
     linked_bytes: int
@@ -43,6 +50,8 @@ class CheckpointInfo:
     """Size of the files that share blocks with the source's until one is written."""
     copied_bytes: int
     """Bytes that were copied."""
+    written_bytes: int = 0
+    """Size of the tables that were written for it: what was in memory, or was merged or cut to a range."""
     stall_seconds: float
     """How long the commit lock was held: what a writer may have waited at most."""
     elapsed_seconds: float
@@ -52,14 +61,25 @@ class CheckpointInfo:
     snapshot: Any = field(default=None, compare=False)
     """With with_snapshot=True: a Snapshot of the source at exactly `seqno`."""
 
+    @property
+    def complete(self) -> bool:
+        """Whether it holds everything that the source held at `seqno`."""
+        return self.chosen is None and self.key_range is None
+
 
 def encode_document(
     version: Version,
     records: Iterable[FileRecord],
     created_at: datetime,
     metadata: Mapping[str, Any] | None,
+    *,
+    chosen: tuple[str, ...] | None = None,
+    key_range: KeyRange | None = None,
+    compacted: bool = False,
 ) -> bytes:
     """checkpoint.json for a checkpoint that consists of `version` and its files; a file a line.
+
+    The last three are members only where they are not what they are by default.
 
     Its last member is the checksum of the others, as canonical JSON: members in order, no spaces.
     """
@@ -74,6 +94,12 @@ def encode_document(
         "metadata": metadata,
         "files": [],
     }
+    if chosen is not None:
+        document["chosen"] = list(chosen)
+    if key_range is not None:
+        document["key_range"] = [None if end is None else end.hex() for end in key_range]
+    if compacted:
+        document["compacted"] = True
     # The files by hand: a checkpoint may have many thousands, and paths and checksums need no escapes.
     entries = [
         f'{{"path":"{file.path}","size_bytes":{file.size_bytes},"xxh128":"{file.xxh128}"}}'

@@ -34,6 +34,11 @@ class Meter:
         if self._progress is not None:
             self._progress(self._done_files, self._total_files, self._done_bytes, self._total_bytes)
 
+    def correct(self, files: int, size_bytes: int) -> None:
+        """So much more (or less) than was thought is to be done in all."""
+        self._total_files += files
+        self._total_bytes += size_bytes
+
     def check(self) -> None:
         """Raise where the caller has cancelled."""
         if self._cancel is not None and self._cancel.is_set():

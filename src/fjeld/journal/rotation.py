@@ -175,23 +175,34 @@ class JournalRotation:
 
         `then` runs under the commit lock: be brief.
         """
+        with self.cutting() as seal, self._commit:
+            started = time.perf_counter()
+            seal()
+            then()
+            held_seconds = time.perf_counter() - started
+        return held_seconds
+
+    @contextmanager
+    def cutting(self) -> Iterator[Callable[[], None]]:
+        """What a cut needs is made ready; inside, nobody else switches. The function seals what was written so
+        far. Requires, for that: commit lock.
+        """
         with self._switch_lock:
             self._check_open()
             spare = self._spares.take(0)
             file = self._prepare()
             sync_point("journal:before_cut")
+
+            def seal() -> None:
+                active = self._commit.active_journal
+                if active is not None and active.last_seqno:
+                    self._switch(spare, file)
+
             try:
-                with self._commit:
-                    started = time.perf_counter()
-                    active = self._commit.active_journal
-                    if active is not None and active.last_seqno:
-                        self._switch(spare, file)
-                    then()
-                    held_seconds = time.perf_counter() - started
+                yield seal
             finally:
                 self._put_back(spare)
         self._wake()
-        return held_seconds
 
     @contextmanager
     def still(self) -> Iterator[None]:

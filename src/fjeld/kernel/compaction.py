@@ -16,6 +16,9 @@ A filter, where the user has one, is asked about the newest values that no open 
 
 A range [start, stop) makes one of several compactions over the same inputs, which can run at once: what they
 keep is together what a single one would.
+
+A `max_seqno` makes the inputs what they were at that seqno: what is newer, in a memtable that is written to
+meanwhile, is passed over. A backup writes what a cut holds in memory that way, and seals nothing for it.
 """
 
 import cython
@@ -71,6 +74,7 @@ class Compaction:
         stop: bytes | None = None,
         splits: tuple = (),
         filter: object = None,
+        max_seqno: uint64_t = (1 << 56) - 1,
     ):
         """splits: keys, ascending, at which another output begins. filter: see `FilterQueue`; None: all stay."""
         i: cython.Py_ssize_t
@@ -95,7 +99,7 @@ class Compaction:
         for i, seqno in enumerate(sorted(set(snapshots))):
             self.snapshots[i] = seqno
             self.snapshot_count = i + 1
-        inputs.open_merge(cython.address(self.merge), ~cython.cast(uint64_t, 0), RUN_STREAM)
+        inputs.open_merge(cython.address(self.merge), (max_seqno << 8) | 0xFF, RUN_STREAM)
 
     def __dealloc__(self):
         merge_close(cython.address(self.merge))
@@ -274,6 +278,11 @@ class Compaction:
             if status != ST_OK:
                 return status
         while self.merge.active:
+            if self.merge.order[0].tag > self.merge.max_tag:
+                status = merge_step(cython.address(self.merge), f)
+                if status != ST_OK:
+                    return status
+                continue
             if self.queue is not None and self.queue.full():
                 return FILTER_DUE
             if not self.same_key():

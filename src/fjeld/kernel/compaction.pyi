@@ -17,6 +17,7 @@ class Compaction:
         stop: bytes | None = None,
         splits: tuple[bytes, ...] = (),
         filter: Filter | None = None,
+        max_seqno: int = ...,
     ) -> None: ...
     @property
     def entries_read(self) -> int: ...

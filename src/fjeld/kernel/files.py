@@ -12,6 +12,11 @@ import os
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.fjeld.kernel import file_probe as probe
+from cython.cimports.fjeld.kernel.checksum import (
+    XXH128_canonical_t,
+    XXH128_canonicalFromHash,
+    XXH128_hash_t,
+)
 from cython.cimports.fjeld.kernel.coding import fj_atomic_load, fj_atomic_store
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
@@ -23,10 +28,12 @@ __all__ = [
     "CancelFlag",
     "clear_faults",
     "copy_file",
+    "copy_file_summed",
     "create_file",
     "faults_hit",
     "inject",
     "link_many",
+    "lock_directory",
     "lock_file",
     "make_directory",
     "read_file",
@@ -269,9 +276,54 @@ def copy_file(source, target, *, reflink=True):
     copied: uint64_t = 0
     status: cython.int
     with cython.nogil:
-        status = file_copy(source_text, target_text, share, cython.address(reflinked), cython.address(copied))
+        status = file_copy(
+            source_text,
+            target_text,
+            share,
+            cython.address(reflinked),
+            cython.address(copied),
+            cython.NULL,
+            cython.NULL,
+        )
     _check(status, source, target)
     return reflinked, copied
+
+
+def copy_file_summed(source, target, *, reflink=True, cancel: CancelFlag = None):
+    """As `copy_file`, and the XXH3-128 of what was copied: (bytes_reflinked, bytes_copied, xxh128 or None).
+
+    The sum is of the bytes that were read, taken on their way; None: they are shared, and were not read.
+    Once `cancel` is set, soon an OSError of ECANCELED.
+    """
+    source_name: bytes = _encode(source)
+    target_name: bytes = _encode(target)
+    source_text: text_t = source_name
+    target_text: text_t = target_name
+    share: cython.bint = reflink
+    reflinked: uint64_t = 0
+    copied: uint64_t = 0
+    sum: XXH128_hash_t
+    canonical: XXH128_canonical_t
+    flag: cython.pointer[cython.int] = cython.NULL
+    if cancel is not None:
+        flag = cython.address(cancel.raised)
+    status: cython.int
+    with cython.nogil:
+        status = file_copy(
+            source_text,
+            target_text,
+            share,
+            cython.address(reflinked),
+            cython.address(copied),
+            cython.address(sum),
+            flag,
+        )
+    _check(status, source, target)
+    if reflinked:
+        return reflinked, copied, None
+    XXH128_canonicalFromHash(cython.address(canonical), sum)
+    digest: bytes = cython.cast(cython.p_char, cython.address(canonical.digest[0]))[:16]
+    return reflinked, copied, digest.hex()
 
 
 # ---- files that grow, files that lock ----
@@ -353,13 +405,26 @@ class AppendFile:
         self.close()
 
 
-def lock_file(path):
-    """Lock the file (made if there is none) and give its descriptor. BlockingIOError where it is taken."""
+def lock_file(path, *, create=True):
+    """Lock the file (made if there is none) and give its descriptor. BlockingIOError where it is taken.
+
+    With create=False the file is only opened for reading: one on a read-only medium can be locked, too.
+    """
+    return _lock(path, os.O_CREAT | os.O_RDWR if create else os.O_RDONLY)
+
+
+def lock_directory(path):
+    """As `lock_file`, a directory that exists."""
+    return _lock(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+@cython.cfunc
+def _lock(path: object, flags: object) -> object:
     name: bytes = _encode(path)
     text: text_t = name
     fault: cython.int = probe.probe_fault(probe.OP_LOCK, text, cython.NULL) if probe.probe_on else 0
     _check(-fault, path, None)
-    fd: object = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    fd: object = os.open(name, flags | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Protocol
 
 from fjeld.kernel import files
 from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.table_writer import TableWriter
 from fjeld.manifest.state import TableMeta
-from fjeld.manifest.store import VersionStore
 from fjeld.options import CODECS, PartitionOptions
 from fjeld.sync_points import sync_point
 
-__all__ = ["delete_tables", "write_tables"]
+__all__ = ["TableFolder", "delete_tables", "write_tables"]
 
 ZSTD_LEVEL = 3
 
 
+class TableFolder(Protocol):
+    """Where tables are written to: that of an open keyspace (`VersionStore`), or one that is being made."""
+
+    @property
+    def keyspace_id(self) -> str: ...
+    @property
+    def tables_directory(self) -> str: ...
+    def next_file(self) -> int: ...
+    def table_path(self, number: int) -> str: ...
+
+
 def write_tables(
-    store: VersionStore,
+    store: TableFolder,
     options: PartitionOptions,
     compaction: Compaction,
     *,
@@ -41,7 +52,7 @@ def write_tables(
             number = store.next_file()
             writer = TableWriter(
                 store.table_path(number),
-                keyspace_id=store.version.id,
+                keyspace_id=store.keyspace_id,
                 number=number,
                 block_bytes=options.block_bytes,
                 filter_bits=options.filter_bits,
@@ -66,7 +77,7 @@ def write_tables(
     return tables
 
 
-def delete_tables(store: VersionStore, tables: Iterable[TableMeta]) -> None:
+def delete_tables(store: TableFolder, tables: Iterable[TableMeta]) -> None:
     """Delete tables that no edit has named."""
     for table in tables:
         with suppress(OSError):  # what stays is deleted by the next recovery

@@ -72,6 +72,11 @@ class VersionStore:
         for journal in version.journals:
             self._add_journal(journal.number)
 
+    @property
+    def keyspace_id(self) -> str:
+        """What the tables made here say they belong to."""
+        return self.version.id
+
     # ---- numbers ----
 
     def next_file(self) -> int:
