@@ -28,7 +28,6 @@ from tests.support import (
     digest_at,
     fast_folder,
     fill,
-    leftovers,
     opened,
     running,
     settle,
@@ -514,12 +513,3 @@ def quiet(path: Path) -> fjeld.Keyspace:
     keyspace._engine.maintainer._workers.stop()
     keyspace._engine.maintainer._journal_worker.stop()
     return keyspace
-
-
-def test_staging_folders_of_killed_processes_are_nobodys_target(
-    keyspace: fjeld.Keyspace, tmp_path: Path
-) -> None:
-    (tmp_path / ".checkpoint.0123456789ab.fjeld-staging").mkdir()
-    keyspace.backup_to(tmp_path / "checkpoint")
-    assert digest_at(tmp_path / "checkpoint") == keyspace.digest()
-    assert len(leftovers(tmp_path)) == 1
