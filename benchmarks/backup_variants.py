@@ -41,9 +41,7 @@ def fill(keyspace: fjeld.Keyspace, entries: int) -> None:
         batch = [chance.randbytes(KEY_BYTES) for _ in range(BATCH * 3 // 4)]
         again = chance.sample(written, BATCH // 4) if written else []
         written += batch
-        partition.insert_many(
-            [(key, chance.randbytes(VALUE_BYTES // 2) * 2) for key in [*batch, *again]]
-        )
+        partition.insert_many([(key, chance.randbytes(VALUE_BYTES // 2) * 2) for key in [*batch, *again]])
     keyspace.flush()
     keyspace._engine.maintainer.wait_idle()
 
@@ -105,9 +103,7 @@ def ratios(seconds: dict[str, float]) -> dict[str, float]:
         "copy": ("cp", "cp, fsync"),
         "link, verify": ("sum",),
     }
-    return {
-        f"{name} / {by}": seconds[by] / seconds[name] for name, others in pairs.items() for by in others
-    }
+    return {f"{name} / {by}": seconds[by] / seconds[name] for name, others in pairs.items() for by in others}
 
 
 def show(seconds: dict[str, float], entries: int, size_bytes: int) -> str:
@@ -143,7 +139,12 @@ def main(arguments: list[str]) -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if chosen.json:
-        document = {"seconds": seconds, "ratios": ratios(seconds), "entries": entries, "size_bytes": size_bytes}
+        document = {
+            "seconds": seconds,
+            "ratios": ratios(seconds),
+            "entries": entries,
+            "size_bytes": size_bytes,
+        }
         print(json.dumps({**document, "machine": machine()}, indent=2))
     else:
         print(show(seconds, entries, size_bytes))

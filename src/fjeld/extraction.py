@@ -234,9 +234,7 @@ def _pieces(tables: list[TableMeta], table_bytes: int, keys: KeyRange) -> list[K
     return list(itertools.pairwise((start, *cuts, stop)))
 
 
-def assembled(
-    state: PartitionState, added: Iterable[tuple[int, TableMeta]], *, seqno: int
-) -> PartitionState:
+def assembled(state: PartitionState, added: Iterable[tuple[int, TableMeta]], *, seqno: int) -> PartitionState:
     """The partition with these tables (each with its level) besides those it has; all up to `seqno` is in them.
 
     Those added to level 0 are put where their seqnos belong.

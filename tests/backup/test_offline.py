@@ -19,7 +19,6 @@ from fjeld.kernel import files
 from tests.small import SMALL_PARTITION
 from tests.support import (
     Content,
-    abandon,
     content_at,
     content_of,
     crash_copy,

@@ -95,7 +95,8 @@ def test_one_moment(keyspaces: list[fjeld.Keyspace], quick_folder: Path) -> None
                 keyspaces[0].flush()
     for number in range(25):
         a, b = (
-            int(content_at(quick_folder / f"{number} {which}").get("n", {}).get(b"n", b"0")) for which in (0, 1)
+            int(content_at(quick_folder / f"{number} {which}").get("n", {}).get(b"n", b"0"))
+            for which in (0, 1)
         )
         found.append((a, b))
         assert 0 <= a - b <= 1, found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 
 import pytest
@@ -133,6 +135,57 @@ def test_backup_says_what_it_did(path, tmp_path):
     copied = json.loads(run("backup", path, tmp_path / "b", "--link", "never", "--json").stdout)
     assert copied["linked_bytes"] == 0
     assert copied["copied_bytes"] + copied["reflinked_bytes"] > 0
+
+
+def test_backup_of_a_part(path, tmp_path):
+    def content(folder):
+        with fjeld.open(folder) as keyspace:
+            return {name: list(keyspace.partition(name)) for name in keyspace.partitions()}
+
+    some = ("--partition", "users", "--from", "alice", "--to", "k", "--verify", "--json")
+    document = json.loads(run("backup", path, tmp_path / "a", *some).stdout)
+    assert (document["partitions"], document["chosen"]) == (["users"], ["users"])
+    assert document["key_range"] == ["alice", "k"]
+    assert content(tmp_path / "a") == {"users": [b"alice", b"bob"]}
+    first, _ = run(
+        "backup", path, tmp_path / "b", "--to", b"alice".hex(), "--hex", "--compact", "--copy"
+    ).stdout.splitlines()
+    assert "written" in first
+    assert content(tmp_path / "b") == {"users": [b"albert"], "empty": []}
+    assert "'nope'" in run("backup", path, tmp_path / "c", "--partition", "nope", code=2).stderr
+    run("backup", path, tmp_path / "c", "--from", "b", "--to", "a", code=2)
+    run("backup", path, tmp_path / "c", "--from", "x", "--hex", code=2)
+    assert not (tmp_path / "c").exists()
+
+
+def test_backup_offline(path, tmp_path):
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    run("backup", path, tmp_path / "a", "--offline", "--verify")
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert run("digest", tmp_path / "a").stdout == run("digest", path).stdout
+    run("backup", path, tmp_path / "b", "--offline", "--flush", code=2)
+    run("backup", tmp_path / "nothing", tmp_path / "b", "--offline", code=3)
+
+
+def test_backup_of_what_another_has_open(path, tmp_path):
+    with fjeld.open(path):
+        for how in ([], ["--offline"]):
+            told = run("backup", path, tmp_path / "a", *how, code=4).stderr
+            assert "take the backup there" in told
+    assert not (tmp_path / "a").exists()
+
+
+def test_backup_of_a_folder_that_cannot_be_written_to(path, tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise PermissionError(errno.EACCES, "no", str(path))
+
+    digest = run("digest", path).stdout
+    with monkeypatch.context() as patch:
+        patch.setattr("fjeld.cli.opening.fjeld.open", refuse)
+        patch.setattr(os, "access", lambda _path, mode, **_: mode != os.W_OK)
+        run("backup", path, tmp_path / "a")
+        run("backup", path, tmp_path / "b", "--flush", code=6)
+    assert run("digest", tmp_path / "a").stdout == digest
 
 
 @pytest.mark.parametrize("metadata", ["{", "[1]", '"text"'])

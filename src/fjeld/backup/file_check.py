@@ -70,6 +70,4 @@ def check_files(
 
     meter: told of each file; its cancel stops the rest. named: the path that an error names.
     """
-    carry_out(
-        [_Check(folder, record, None if named is None else named(record)) for record in records], meter
-    )
+    carry_out([_Check(folder, record, None if named is None else named(record)) for record in records], meter)

@@ -227,7 +227,8 @@ class Making:
 
     def info(self, target: str, elapsed_seconds: float) -> CheckpointInfo:
         """What was made, once it is published at the target."""
-        assert self._linker is not None and self._version.parent is not None
+        assert self._linker is not None
+        assert self._version.parent is not None
         return CheckpointInfo(
             path=Path(target),
             id=self._version.id,
@@ -242,9 +243,7 @@ class Making:
             linked_bytes=self._linker.linked_bytes,
             reflinked_bytes=self._linker.reflinked_bytes,
             copied_bytes=self._linker.copied_bytes,
-            written_bytes=sum(
-                table.size_bytes for portion in self._portions for table in portion.tables
-            ),
+            written_bytes=sum(table.size_bytes for portion in self._portions for table in portion.tables),
             stall_seconds=self._cut.stall_seconds,
             elapsed_seconds=elapsed_seconds,
             metadata=self._request.metadata,

@@ -46,7 +46,8 @@ def take_together(
     cancel: threading.Event | None,
 ) -> dict[Path, CheckpointInfo]:
     """See fjeld.backup_together. chosen: the keyspace of each target. Requires: a request of whole keyspaces."""
-    assert not request.rewrites and request.snapshot is None
+    assert not request.rewrites
+    assert request.snapshot is None
     started = time.perf_counter()
     sources = list(chosen.values())
     targets = _check(list(chosen), sources)

@@ -179,8 +179,7 @@ class JournalRotation:
             started = time.perf_counter()
             seal()
             then()
-            held_seconds = time.perf_counter() - started
-        return held_seconds
+            return time.perf_counter() - started
 
     @contextmanager
     def cutting(self) -> Iterator[Callable[[], None]]:

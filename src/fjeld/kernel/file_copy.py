@@ -69,7 +69,9 @@ def file_copy(
         if status >= 0:
             reflinked_bytes[0] = size
         elif not reflink or not _is_fatal(status):
-            status = _copy(source_fd, target_fd, size, reflink and sum == cython.NULL, source, target, sum, cancel)
+            status = _copy(
+                source_fd, target_fd, size, reflink and sum == cython.NULL, source, target, sum, cancel
+            )
             copied_bytes[0] = size
     if status >= 0:
         status = file_seal(target_fd)

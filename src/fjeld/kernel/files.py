@@ -302,7 +302,7 @@ def copy_file_summed(source, target, *, reflink=True, cancel: CancelFlag = None)
     share: cython.bint = reflink
     reflinked: uint64_t = 0
     copied: uint64_t = 0
-    sum: XXH128_hash_t
+    total: XXH128_hash_t
     canonical: XXH128_canonical_t
     flag: cython.pointer[cython.int] = cython.NULL
     if cancel is not None:
@@ -315,13 +315,13 @@ def copy_file_summed(source, target, *, reflink=True, cancel: CancelFlag = None)
             share,
             cython.address(reflinked),
             cython.address(copied),
-            cython.address(sum),
+            cython.address(total),
             flag,
         )
     _check(status, source, target)
     if reflinked:
         return reflinked, copied, None
-    XXH128_canonicalFromHash(cython.address(canonical), sum)
+    XXH128_canonicalFromHash(cython.address(canonical), total)
     digest: bytes = cython.cast(cython.p_char, cython.address(canonical.digest[0]))[:16]
     return reflinked, copied, digest.hex()
 
