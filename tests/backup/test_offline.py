@@ -33,6 +33,11 @@ from tests.support import (
 )
 
 
+@pytest.fixture
+def path(quick_folder: Path) -> Path:
+    return quick_folder / "keyspace"
+
+
 def populate(keyspace: fjeld.Keyspace) -> Content:
     fill(keyspace.partition("a", options=SMALL_PARTITION), 400)
     keyspace.flush()
@@ -51,12 +56,12 @@ def closed(path: Path) -> tuple[Path, Content]:
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> tuple[Path, Content]:
+def killed(quick_folder: Path) -> tuple[Path, Content]:
     """The folder that a killed process leaves: journals that were not sealed, and one that was."""
-    with opened(tmp_path / "living", memtable_bytes=1 << 20) as keyspace:
+    with opened(quick_folder / "living", memtable_bytes=1 << 20) as keyspace:
         expected = populate(keyspace)
-        path = crash_copy(tmp_path / "living", tmp_path / "keyspace")
-    shutil.rmtree(tmp_path / "living")
+        path = crash_copy(quick_folder / "living", quick_folder / "keyspace")
+    shutil.rmtree(quick_folder / "living")
     return path, expected
 
 
@@ -81,13 +86,15 @@ def expected_of(content: Content, chosen: dict[str, Any]) -> Content:
 
 @pytest.mark.parametrize("chosen", VARIANTS.values(), ids=VARIANTS)
 @pytest.mark.parametrize("state", ["closed", "killed"])
-def test_what_opening_would_find(request: pytest.FixtureRequest, tmp_path: Path, state: str, chosen) -> None:
+def test_what_opening_would_find(
+    request: pytest.FixtureRequest, quick_folder: Path, state: str, chosen
+) -> None:
     path, content = request.getfixturevalue(state)
     before = tree_of(path)
-    info = fjeld.backup_offline(path, tmp_path / "checkpoint", **chosen)
+    info = fjeld.backup_offline(path, quick_folder / "checkpoint", **chosen)
     assert tree_of(path) == before, "nothing in the source was changed"
     expected = expected_of(content, chosen)
-    assert info.path == tmp_path / "checkpoint"
+    assert info.path == quick_folder / "checkpoint"
     assert info.partitions == tuple(sorted(expected))
     if chosen.get("link") == "never":
         assert info.linked_bytes == 0
@@ -106,31 +113,31 @@ def test_what_opening_would_find(request: pytest.FixtureRequest, tmp_path: Path,
     assert content_at(info.path) == expected
 
 
-def test_journals_are_linked(killed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_journals_are_linked(killed: tuple[Path, Content], quick_folder: Path) -> None:
     path, expected = killed
     assert journals_of(path)
-    info = fjeld.backup_offline(path, tmp_path / "checkpoint")
+    info = fjeld.backup_offline(path, quick_folder / "checkpoint")
     assert info.copied_bytes == 0
-    assert journals_of(tmp_path / "checkpoint")
-    for journal in journals_of(tmp_path / "checkpoint"):
+    assert journals_of(quick_folder / "checkpoint")
+    for journal in journals_of(quick_folder / "checkpoint"):
         assert journal.samefile(path / "journals" / journal.name)
     with opened(path) as source:  # it recovers, and retires them
         fill(source.partition("a"), 500, seed=2)
         source.flush()
-    assert content_at(tmp_path / "checkpoint") == expected
+    assert content_at(quick_folder / "checkpoint") == expected
 
 
-def test_they_are_on_disk_before_they_are_linked(killed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_they_are_on_disk_before_they_are_linked(killed: tuple[Path, Content], quick_folder: Path) -> None:
     path, _ = killed
     files.start_trace()
-    fjeld.backup_offline(path, tmp_path / "checkpoint")
+    fjeld.backup_offline(path, quick_folder / "checkpoint")
     trace = [(event[0], *map(str, event[1:2])) for event in files.stop_trace()]
-    for journal in journals_of(tmp_path / "checkpoint"):
+    for journal in journals_of(quick_folder / "checkpoint"):
         source = str(path / "journals" / journal.name)
         assert trace.index(("sync_all", source)) < trace.index(("link", source))
 
 
-def test_a_torn_tail_is_left_out(killed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_a_torn_tail_is_left_out(killed: tuple[Path, Content], quick_folder: Path) -> None:
     path, whole = killed
     # The last one that has records: one made ready for later may follow.
     journal = [found for found in journals_of(path) if len(found.read_bytes().rstrip(b"\0")) > 100][-1]
@@ -138,20 +145,20 @@ def test_a_torn_tail_is_left_out(killed: tuple[Path, Content], tmp_path: Path) -
     end = len(data.rstrip(b"\0"))
     data[end - 3] ^= 1
     journal.write_bytes(data)
-    recovered = crash_copy(path, tmp_path / "recovered")
-    fjeld.backup_offline(path, tmp_path / "checkpoint")
+    recovered = crash_copy(path, quick_folder / "recovered")
+    fjeld.backup_offline(path, quick_folder / "checkpoint")
     expected = content_at(recovered)
     assert expected != whole
-    assert content_at(tmp_path / "checkpoint") == expected
+    assert content_at(quick_folder / "checkpoint") == expected
 
 
 # ---- the lock ----
 
 
-def test_it_is_locked_out_by_whoever_has_it_open(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_it_is_locked_out_by_whoever_has_it_open(closed: tuple[Path, Content], quick_folder: Path) -> None:
     path, _ = closed
     with opened(path), pytest.raises(LockedError, match="open already"):
-        fjeld.backup_offline(path, tmp_path / "checkpoint")
+        fjeld.backup_offline(path, quick_folder / "checkpoint")
     holder = "import fjeld, sys; ks = fjeld.open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", holder, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -159,38 +166,38 @@ def test_it_is_locked_out_by_whoever_has_it_open(closed: tuple[Path, Content], t
         assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(LockedError):
-            fjeld.backup_offline(path, tmp_path / "checkpoint")
+            fjeld.backup_offline(path, quick_folder / "checkpoint")
         process.communicate()
-    assert os.listdir(tmp_path) == ["keyspace"]
-    fjeld.backup_offline(path, tmp_path / "checkpoint")
+    assert os.listdir(quick_folder) == ["keyspace"]
+    fjeld.backup_offline(path, quick_folder / "checkpoint")
 
 
-def test_it_locks_others_out(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_it_locks_others_out(closed: tuple[Path, Content], quick_folder: Path) -> None:
     path, expected = closed
 
     def try_it(*_: int) -> None:
         with pytest.raises(LockedError):
             fjeld.open(path)
         with pytest.raises(LockedError):
-            fjeld.backup_offline(path, tmp_path / "another")
+            fjeld.backup_offline(path, quick_folder / "another")
 
-    fjeld.backup_offline(path, tmp_path / "checkpoint", progress=try_it)
+    fjeld.backup_offline(path, quick_folder / "checkpoint", progress=try_it)
     assert content_at(path) == expected  # it is free again
 
 
-def test_a_checkpoint_that_was_never_opened(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_never_opened(closed: tuple[Path, Content], quick_folder: Path) -> None:
     """It has no lock file: it gets one."""
     path, expected = closed
-    first = fjeld.backup_offline(path, tmp_path / "1")
-    before = tree_of(tmp_path / "1")
-    second = fjeld.backup_offline(tmp_path / "1", tmp_path / "2")
-    assert tree_of(tmp_path / "1") == before | {"LOCK": (0o644, b"")}
+    first = fjeld.backup_offline(path, quick_folder / "1")
+    before = tree_of(quick_folder / "1")
+    second = fjeld.backup_offline(quick_folder / "1", quick_folder / "2")
+    assert tree_of(quick_folder / "1") == before | {"LOCK": (0o644, b"")}
     assert second.keyspace_id == first.id
-    assert content_at(tmp_path / "2") == expected
+    assert content_at(quick_folder / "2") == expected
 
 
 @pytest.mark.parametrize("errnum", [errno.EROFS, errno.EACCES])
-def test_a_read_only_source(closed: tuple[Path, Content], tmp_path: Path, errnum: int) -> None:
+def test_a_read_only_source(closed: tuple[Path, Content], quick_folder: Path, errnum: int) -> None:
     """Without a lock file, and none can be made: then nobody can open it either."""
     path, expected = closed
     (path / "LOCK").unlink()
@@ -205,17 +212,17 @@ def test_a_read_only_source(closed: tuple[Path, Content], tmp_path: Path, errnum
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", read_only)
-        info = fjeld.backup_offline(path, tmp_path / "checkpoint")
+        info = fjeld.backup_offline(path, quick_folder / "checkpoint")
     assert not (path / "LOCK").exists()
     assert content_at(info.path) == expected
 
 
-def test_a_lock_file_that_cannot_be_written_to(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_written_to(closed: tuple[Path, Content], quick_folder: Path) -> None:
     path, expected = closed
     (path / "LOCK").chmod(0o444)
     path.chmod(0o555)
     try:
-        info = fjeld.backup_offline(path, tmp_path / "checkpoint")
+        info = fjeld.backup_offline(path, quick_folder / "checkpoint")
     finally:
         path.chmod(0o755)
     assert content_at(info.path) == expected
@@ -224,33 +231,33 @@ def test_a_lock_file_that_cannot_be_written_to(closed: tuple[Path, Content], tmp
 # ---- what it refuses ----
 
 
-def test_sources_and_targets_that_are_refused(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_sources_and_targets_that_are_refused(closed: tuple[Path, Content], quick_folder: Path) -> None:
     path, _ = closed
-    (tmp_path / "folder").mkdir()
+    (quick_folder / "folder").mkdir()
     refused: list[tuple[Path, Path, type[Exception]]] = [
-        (tmp_path / "nothing", tmp_path / "checkpoint", NotAKeyspaceError),
-        (tmp_path / "folder", tmp_path / "checkpoint", NotAKeyspaceError),
-        (path, tmp_path / "folder", FileExistsError),
+        (quick_folder / "nothing", quick_folder / "checkpoint", NotAKeyspaceError),
+        (quick_folder / "folder", quick_folder / "checkpoint", NotAKeyspaceError),
+        (path, quick_folder / "folder", FileExistsError),
         (path, path, FileExistsError),
-        (path, tmp_path / "missing" / "checkpoint", FileNotFoundError),
+        (path, quick_folder / "missing" / "checkpoint", FileNotFoundError),
         (path, path / "checkpoint", ValueError),
     ]
-    before = tree_of(tmp_path)
+    before = tree_of(quick_folder)
     for source, target, error in refused:
         with pytest.raises(error):
             fjeld.backup_offline(source, target)
-    assert tree_of(tmp_path) == before
-    assert sorted(os.listdir(tmp_path)) == ["folder", "keyspace"]
+    assert tree_of(quick_folder) == before
+    assert sorted(os.listdir(quick_folder)) == ["folder", "keyspace"]
 
 
-def test_a_partition_that_does_not_exist(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_a_partition_that_does_not_exist(closed: tuple[Path, Content], quick_folder: Path) -> None:
     with pytest.raises(KeyError, match="nope"):
-        fjeld.backup_offline(closed[0], tmp_path / "checkpoint", partitions=["nope"])
-    assert os.listdir(tmp_path) == ["keyspace"]
+        fjeld.backup_offline(closed[0], quick_folder / "checkpoint", partitions=["nope"])
+    assert os.listdir(quick_folder) == ["keyspace"]
 
 
 @pytest.mark.parametrize("victim", ["table", "missing", "manifest", "CURRENT", "journal"])
-def test_damage_is_refused(killed: tuple[Path, Content], tmp_path: Path, victim: str) -> None:
+def test_damage_is_refused(killed: tuple[Path, Content], quick_folder: Path, victim: str) -> None:
     path, _ = killed
     if victim == "missing":
         tables_of(path)[0].unlink()
@@ -268,29 +275,29 @@ def test_damage_is_refused(killed: tuple[Path, Content], tmp_path: Path, victim:
         chosen.write_bytes(data)
     before = tree_of(path)
     with pytest.raises(CorruptionError):
-        fjeld.backup_offline(path, tmp_path / "checkpoint", verify=True)
+        fjeld.backup_offline(path, quick_folder / "checkpoint", verify=True)
     assert tree_of(path) == before
-    assert os.listdir(tmp_path) == ["keyspace"]
+    assert os.listdir(quick_folder) == ["keyspace"]
 
 
-def test_cancel(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_cancel(closed: tuple[Path, Content], quick_folder: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(CancelledError):
-        fjeld.backup_offline(closed[0], tmp_path / "checkpoint", cancel=cancel)
-    assert leftovers(tmp_path) == []
+        fjeld.backup_offline(closed[0], quick_folder / "checkpoint", cancel=cancel)
+    assert leftovers(quick_folder) == []
     assert digest_at(closed[0])  # unlocked
 
 
 # ---- no tool at all ----
 
 
-def test_a_plain_copy_of_a_closed_keyspace(closed: tuple[Path, Content], tmp_path: Path) -> None:
+def test_a_plain_copy_of_a_closed_keyspace(closed: tuple[Path, Content], quick_folder: Path) -> None:
     path, expected = closed
-    subprocess.run(["cp", "-R", path, tmp_path / "copy"], check=True)
+    subprocess.run(["cp", "-R", path, quick_folder / "copy"], check=True)
     shutil.rmtree(path)
-    assert content_at(tmp_path / "copy") == expected
-    with opened(tmp_path / "copy") as copy:
+    assert content_at(quick_folder / "copy") == expected
+    with opened(quick_folder / "copy") as copy:
         fill(copy.partition("a"), 300, seed=7)
         changed = content_of(copy)
-    assert content_at(tmp_path / "copy") == changed
+    assert content_at(quick_folder / "copy") == changed

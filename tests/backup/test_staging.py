@@ -36,81 +36,81 @@ def leftover(target: Path, digits: str = HEX) -> Path:
     return path
 
 
-def test_a_killed_backup_is_tidied_up_by_the_next(tmp_path: Path) -> None:
-    with opened(tmp_path / "keyspace") as keyspace:
+def test_a_killed_backup_is_tidied_up_by_the_next(quick_folder: Path) -> None:
+    with opened(quick_folder / "keyspace") as keyspace:
         fill(keyspace.partition("a"), 100)
-    target = tmp_path / "checkpoint"
-    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "keyspace", target], check=False)
+    target = quick_folder / "checkpoint"
+    killed = subprocess.run([sys.executable, "-c", KILLED, quick_folder / "keyspace", target], check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert len(leftovers(tmp_path)) == 1
-    with opened(tmp_path / "keyspace") as keyspace:
-        keyspace.backup_to(tmp_path / "another")
-        assert len(leftovers(tmp_path)) == 1, "only what was to become this target"
+    assert len(leftovers(quick_folder)) == 1
+    with opened(quick_folder / "keyspace") as keyspace:
+        keyspace.backup_to(quick_folder / "another")
+        assert len(leftovers(quick_folder)) == 1, "only what was to become this target"
         keyspace.backup_to(target)
-        assert leftovers(tmp_path) == []
+        assert leftovers(quick_folder) == []
         assert digest_at(target) == keyspace.digest()
 
 
-def test_a_backup_that_runs_is_let_be(tmp_path: Path) -> None:
+def test_a_backup_that_runs_is_let_be(quick_folder: Path) -> None:
     """Two backups to one target at once: one of them gets it, the other is told; neither takes the other's."""
-    with opened(tmp_path / "keyspace") as keyspace:
+    with opened(quick_folder / "keyspace") as keyspace:
         fill(keyspace.partition("a"), 100)
-        target = tmp_path / "checkpoint"
+        target = quick_folder / "checkpoint"
         gate = Gate("backup:linked")
         first = Task(lambda: keyspace.backup_to(target))
         gate.wait()
         keyspace.backup_to(target)
-        assert len(leftovers(tmp_path)) == 1
+        assert len(leftovers(quick_folder)) == 1
         gate.open()
         with pytest.raises(FileExistsError):
             first.result()
-        assert leftovers(tmp_path) == []
+        assert leftovers(quick_folder) == []
         assert digest_at(target) == keyspace.digest()
 
 
-def test_what_is_no_leftover(tmp_path: Path) -> None:
-    target = tmp_path / "a.b"
+def test_what_is_no_leftover(quick_folder: Path) -> None:
+    target = quick_folder / "a.b"
     mine = leftover(target)
     others = [
-        leftover(tmp_path / "a"),
-        leftover(tmp_path / "x.a.b"),
+        leftover(quick_folder / "a"),
+        leftover(quick_folder / "x.a.b"),
         leftover(target, "0123456789"),
         leftover(target, "0123456789AB"),
     ]
-    named = tmp_path / f".a.b.{HEX[::-1]}.fjeld-staging"
+    named = quick_folder / f".a.b.{HEX[::-1]}.fjeld-staging"
     named.write_text("a file")
-    link = tmp_path / f".a.b.{'c' * 12}.fjeld-staging"
-    link.symlink_to(tmp_path / "elsewhere")
-    leftover(tmp_path / "elsewhere").rename(tmp_path / "elsewhere")
+    link = quick_folder / f".a.b.{'c' * 12}.fjeld-staging"
+    link.symlink_to(quick_folder / "elsewhere")
+    leftover(quick_folder / "elsewhere").rename(quick_folder / "elsewhere")
     assert list(leftovers_of(str(target))) == [str(mine)]
     assert remove_leftovers(str(target)) == [str(mine)]
     assert not mine.exists()
-    for path in (*others, named, link, tmp_path / "elsewhere" / "tables"):
+    for path in (*others, named, link, quick_folder / "elsewhere" / "tables"):
         assert path.exists()
 
 
-def test_one_that_somebody_has_locked_stays(tmp_path: Path) -> None:
-    path = leftover(tmp_path / "a")
+def test_one_that_somebody_has_locked_stays(quick_folder: Path) -> None:
+    path = leftover(quick_folder / "a")
     fd = files.lock_directory(path)
-    assert remove_leftovers(str(tmp_path / "a")) == []
+    assert remove_leftovers(str(quick_folder / "a")) == []
     assert path.exists()
     files.unlock_file(fd)
-    assert remove_leftovers(str(tmp_path / "a")) == [str(path)]
+    assert remove_leftovers(str(quick_folder / "a")) == [str(path)]
 
 
-def test_it_is_locked_until_its_end(tmp_path: Path) -> None:
-    with Staging(str(tmp_path / "a")) as staging:
+def test_it_is_locked_until_its_end(quick_folder: Path) -> None:
+    with Staging(str(quick_folder / "a")) as staging:
         with pytest.raises(BlockingIOError):
             files.lock_directory(staging.path)
         staging.publish()
         with pytest.raises(BlockingIOError):
-            files.lock_directory(tmp_path / "a")
-    files.unlock_file(files.lock_directory(tmp_path / "a"))
+            files.lock_directory(quick_folder / "a")
+    files.unlock_file(files.lock_directory(quick_folder / "a"))
 
 
 @pytest.mark.parametrize("moment", ["locked", "gone"])
 def test_one_that_is_taken_for_a_leftover_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Between its making and its locking."""
     original, held, tried = files.lock_directory, [], []
@@ -120,53 +120,53 @@ def test_one_that_is_taken_for_a_leftover_is_made_again(
         if len(tried) == 1 and moment == "locked":
             held.append(original(path))
         elif len(tried) == 1:
-            os.rename(path, tmp_path / "taken")
+            os.rename(path, quick_folder / "taken")
         return original(path)
 
     monkeypatch.setattr(module.files, "lock_directory", too_late)
-    with Staging(str(tmp_path / "a")) as staging:
+    with Staging(str(quick_folder / "a")) as staging:
         staging.publish()
     assert len(tried) == 2
     for fd in held:
         files.unlock_file(fd)
-    assert (tmp_path / "a" / "tables").is_dir()
+    assert (quick_folder / "a" / "tables").is_dir()
 
 
-def test_one_that_is_always_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_always_taken(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def taken(path: str) -> int:
         os.rmdir(path)
         raise BlockingIOError(errno.EWOULDBLOCK, "taken", path)
 
     monkeypatch.setattr(module.files, "lock_directory", taken)
-    with pytest.raises(FileExistsError, match="try again"), Staging(str(tmp_path / "a")):
+    with pytest.raises(FileExistsError, match="try again"), Staging(str(quick_folder / "a")):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert list(quick_folder.iterdir()) == []
 
 
-def test_folders_that_cannot_be_locked(tmp_path: Path) -> None:
-    path = leftover(tmp_path / "a")
+def test_folders_that_cannot_be_locked(quick_folder: Path) -> None:
+    path = leftover(quick_folder / "a")
     files.inject("lock", 0, errno.EBADF, count=2)
-    with Staging(str(tmp_path / "a")) as staging:
+    with Staging(str(quick_folder / "a")) as staging:
         assert files.faults_hit() == 2
         staging.publish()
     assert path.exists(), "it cannot be told whether its maker lives"
 
 
-def test_another_failure_of_locking_is_one(tmp_path: Path) -> None:
+def test_another_failure_of_locking_is_one(quick_folder: Path) -> None:
     files.inject("lock", 0, errno.EIO)
-    with pytest.raises(OSError, match="Input/output"), Staging(str(tmp_path / "a")):
+    with pytest.raises(OSError, match="Input/output"), Staging(str(quick_folder / "a")):
         pass
-    assert list(tmp_path.iterdir()) == []
+    assert list(quick_folder.iterdir()) == []
 
 
 def test_a_left_over_that_cannot_be_removed_hinders_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = leftover(tmp_path / "checkpoint")
+    path = leftover(quick_folder / "checkpoint")
     original = module.shutil.rmtree
     monkeypatch.setattr(module.shutil, "rmtree", lambda *args, **options: None)
-    with opened(tmp_path / "keyspace") as keyspace:
-        keyspace.backup_to(tmp_path / "checkpoint")
+    with opened(quick_folder / "keyspace") as keyspace:
+        keyspace.backup_to(quick_folder / "checkpoint")
         assert isinstance(keyspace, fjeld.Keyspace)
     assert path.exists()
     original(path)

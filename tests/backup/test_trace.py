@@ -21,6 +21,8 @@ CASES: dict[str, dict[str, Any]] = {
     "nothing new since": {},
     "link=never": {"link": "never"},
     "flush=True": {"flush": True},
+    "compact=True": {"compact": True},
+    "partitions": {"partitions": ["a"], "verify": True},
 }
 
 

@@ -42,6 +42,7 @@ RANGES: list[tuple[bytes | None, bytes | None]] = [
     (b"%08d" % 333, None),
     (b"%08d" % 41, b"%08d" % 42),
     (b"%08d" % 9_000, None),
+    (b"%08d" % 405, b"%08d" % 411),
     (None, b"\0"),
     (b"%08d" % 100 + b"x", b"%08d" % 101),
 ]

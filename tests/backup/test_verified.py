@@ -24,6 +24,11 @@ from tests.support import digest_at, fill, opened, settle, tree_of
 DAMAGE = ["flipped", "cut", "longer"]
 
 
+@pytest.fixture
+def path(quick_folder: Path) -> Path:
+    return quick_folder / "keyspace"
+
+
 def damage(path: Path, how: str) -> None:
     data = bytearray(path.read_bytes())
     if how == "flipped":
@@ -58,35 +63,41 @@ def outside(keyspace: fjeld.Keyspace) -> list[str]:
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("link", ["auto", "never"])
 def test_a_damaged_source_is_no_backup(
-    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path, monkeypatch: Any, how: str, link: str, workers: int
+    keyspace: fjeld.Keyspace,
+    path: Path,
+    quick_folder: Path,
+    monkeypatch: Any,
+    how: str,
+    link: str,
+    workers: int,
 ) -> None:
     if workers == 2:
         monkeypatch.setattr(crew, "TOGETHER_BYTES", 1)
     victim = path / next(keyspace._engine.store.version.tables()).path
     damage(victim, how)
     with pytest.raises(CorruptionError) as raised:
-        keyspace.backup_to(tmp_path / "checkpoint", link=link, verify=True, with_snapshot=True)
+        keyspace.backup_to(quick_folder / "checkpoint", link=link, verify=True, with_snapshot=True)
     assert raised.value.path == str(victim)
     assert outside(keyspace) == ["keyspace"]
     assert keyspace.stats()["open_snapshots"] == 0
 
 
-def test_without_verify_a_link_takes_the_damage_along(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+def test_without_verify_a_link_takes_the_damage_along(keyspace: fjeld.Keyspace, quick_folder: Path) -> None:
     """What verify is for."""
     damage(Path(keyspace.path, next(keyspace._engine.store.version.tables()).path), "flipped")
-    keyspace.backup_to(tmp_path / "checkpoint")
+    keyspace.backup_to(quick_folder / "checkpoint")
 
 
-def test_a_file_that_vanishes(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+def test_a_file_that_vanishes(keyspace: fjeld.Keyspace, quick_folder: Path) -> None:
     victim = Path(keyspace.path, next(keyspace._engine.store.version.tables()).path)
     victim.unlink()
     with pytest.raises(FileNotFoundError):
-        keyspace.backup_to(tmp_path / "checkpoint", verify=True)
+        keyspace.backup_to(quick_folder / "checkpoint", verify=True)
     assert outside(keyspace) == ["keyspace"]
 
 
 def test_a_table_that_was_written_wrong(
-    keyspace: fjeld.Keyspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keyspace: fjeld.Keyspace, quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is new in the backup is read back as well."""
     from fjeld.backup.making import Making
@@ -99,18 +110,18 @@ def test_a_table_that_was_written_wrong(
 
     monkeypatch.setattr(Making, "verify", spoil)
     with pytest.raises(CorruptionError, match="not those that were written"):
-        keyspace.backup_to(tmp_path / "checkpoint", compact=True, verify=True)
+        keyspace.backup_to(quick_folder / "checkpoint", compact=True, verify=True)
     assert outside(keyspace) == ["keyspace"]
 
 
-def test_damage_met_while_merging(keyspace: fjeld.Keyspace, path: Path, tmp_path: Path) -> None:
+def test_damage_met_while_merging(keyspace: fjeld.Keyspace, path: Path, quick_folder: Path) -> None:
     victim = path / next(keyspace._engine.store.version.tables()).path
     keyspace.close()
     damage(victim, "flipped")
     with opened(path) as again:
         again._engine.maintainer.pause_compaction()
         with pytest.raises(CorruptionError) as raised:
-            again.backup_to(tmp_path / "checkpoint", compact=True)
+            again.backup_to(quick_folder / "checkpoint", compact=True)
         assert raised.value.path == str(victim)
         assert outside(again) == ["keyspace"]
 
@@ -124,25 +135,25 @@ def record_of(path: Path) -> FileRecord:
 
 
 @pytest.mark.parametrize("how", [*DAMAGE, "gone"])
-def test_one_file(tmp_path: Path, how: str) -> None:
-    (tmp_path / "f").write_bytes(bytes(range(100)))
-    record = record_of(tmp_path / "f")
-    check_file(tmp_path, record)
+def test_one_file(quick_folder: Path, how: str) -> None:
+    (quick_folder / "f").write_bytes(bytes(range(100)))
+    record = record_of(quick_folder / "f")
+    check_file(quick_folder, record)
     if how == "gone":
-        (tmp_path / "f").unlink()
+        (quick_folder / "f").unlink()
     else:
-        damage(tmp_path / "f", how)
+        damage(quick_folder / "f", how)
     with pytest.raises(CorruptionError) as raised:
-        check_file(tmp_path, record)
-    assert raised.value.path == str(tmp_path / "f")
+        check_file(quick_folder, record)
+    assert raised.value.path == str(quick_folder / "f")
     with pytest.raises(CorruptionError, match="elsewhere"):
-        check_files(tmp_path, [record], Meter(1, 100, None, None), named=lambda _record: "elsewhere")
+        check_files(quick_folder, [record], Meter(1, 100, None, None), named=lambda _record: "elsewhere")
 
 
-def test_a_record_of_nothing_finished_never_fits(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"x")
+def test_a_record_of_nothing_finished_never_fits(quick_folder: Path) -> None:
+    (quick_folder / "f").write_bytes(b"x")
     with pytest.raises(CorruptionError):
-        check_file(tmp_path, FileRecord("f", None, None))
+        check_file(quick_folder, FileRecord("f", None, None))
 
 
 # ---- copies ----
@@ -150,66 +161,68 @@ def test_a_record_of_nothing_finished_never_fits(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_copies_are_summed_on_their_way(
-    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path, monkeypatch: Any, workers: int
+    keyspace: fjeld.Keyspace, path: Path, quick_folder: Path, monkeypatch: Any, workers: int
 ) -> None:
     if workers == 2:
         monkeypatch.setattr(crew, "TOGETHER_BYTES", 1)
-    info = keyspace.backup_to(tmp_path / "checkpoint", link="never")
+    info = keyspace.backup_to(quick_folder / "checkpoint", link="never")
     assert info.copied_bytes == sum(file.size_bytes or 0 for file in info.files)
-    assert digest_at(tmp_path / "checkpoint") == keyspace.digest()
+    assert digest_at(quick_folder / "checkpoint") == keyspace.digest()
     before = tree_of(path)
     damage(path / info.files[1].path, "flipped")
     with pytest.raises(CorruptionError, match="given up"):
-        keyspace.backup_to(tmp_path / "another", link="never")
+        keyspace.backup_to(quick_folder / "another", link="never")
     assert before != tree_of(path)
     assert sorted(outside(keyspace)) == ["checkpoint", "keyspace"]
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 255 << 10, 256 << 10, (1 << 20) + 7])
 @pytest.mark.parametrize("reflink", [False, True])
-def test_copy_file_summed(tmp_path: Path, size_bytes: int, reflink: bool) -> None:
+def test_copy_file_summed(quick_folder: Path, size_bytes: int, reflink: bool) -> None:
     data = os.urandom(size_bytes)
-    (tmp_path / "a").write_bytes(data)
-    reflinked, copied, xxh128 = files.copy_file_summed(tmp_path / "a", tmp_path / "b", reflink=reflink)
-    assert (tmp_path / "b").read_bytes() == data
-    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o444
+    (quick_folder / "a").write_bytes(data)
+    reflinked, copied, xxh128 = files.copy_file_summed(
+        quick_folder / "a", quick_folder / "b", reflink=reflink
+    )
+    assert (quick_folder / "b").read_bytes() == data
+    assert (quick_folder / "b").stat().st_mode & 0o777 == 0o444
     assert reflinked + copied == size_bytes
-    assert xxh128 == (None if reflinked else file_xxh128(str(tmp_path / "a"))[1])
+    assert xxh128 == (None if reflinked else file_xxh128(str(quick_folder / "a"))[1])
 
 
-def test_a_copy_is_cancelled(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"x" * 100)
+def test_a_copy_is_cancelled(quick_folder: Path) -> None:
+    (quick_folder / "a").write_bytes(b"x" * 100)
     cancel = files.CancelFlag()
     cancel.set()
     with pytest.raises(OSError, match="cancel") as raised:
-        files.copy_file_summed(tmp_path / "a", tmp_path / "b", reflink=False, cancel=cancel)
+        files.copy_file_summed(quick_folder / "a", quick_folder / "b", reflink=False, cancel=cancel)
     assert raised.value.errno == errno.ECANCELED
-    assert not (tmp_path / "b").exists()
+    assert not (quick_folder / "b").exists()
 
 
 # ---- free space ----
 
 
 def test_a_copy_that_cannot_fit(
-    keyspace: fjeld.Keyspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keyspace: fjeld.Keyspace, quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needed = sum(file.size_bytes or 0 for file in keyspace.backup_to(tmp_path / "measured").files)
+    needed = sum(file.size_bytes or 0 for file in keyspace.backup_to(quick_folder / "measured").files)
     monkeypatch.setattr(space, "free_bytes", lambda _folder: needed - 1)
     files.start_trace()
     with pytest.raises(OSError, match=f"{needed:,} bytes are needed, {needed - 1:,} are free") as raised:
-        keyspace.backup_to(tmp_path / "checkpoint", link="never")
+        keyspace.backup_to(quick_folder / "checkpoint", link="never")
     assert not [event for event in files.stop_trace() if event[0] == "copy"], "not a byte was copied"
     assert raised.value.errno == errno.ENOSPC
     assert sorted(outside(keyspace)) == ["keyspace", "measured"]
-    keyspace.backup_to(tmp_path / "linked")  # needs none
+    keyspace.backup_to(quick_folder / "linked")  # needs none
     monkeypatch.setattr(space, "free_bytes", lambda _folder: needed)
-    keyspace.backup_to(tmp_path / "checkpoint", link="never")
+    keyspace.backup_to(quick_folder / "checkpoint", link="never")
     monkeypatch.setattr(space, "free_bytes", lambda _folder: None)
-    keyspace.backup_to(tmp_path / "unknown", link="never")
+    keyspace.backup_to(quick_folder / "unknown", link="never")
 
 
 def test_links_that_become_copies_need_space(
-    keyspace: fjeld.Keyspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keyspace: fjeld.Keyspace, quick_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known once the first file could not be shared."""
     files.inject("link", 0, errno.EXDEV, count=1000)
@@ -217,13 +230,13 @@ def test_links_that_become_copies_need_space(
     monkeypatch.setattr(space, "free_bytes", lambda _folder: 10)
     files.start_trace()
     with pytest.raises(OSError, match="are free") as raised:
-        keyspace.backup_to(tmp_path / "checkpoint")
+        keyspace.backup_to(quick_folder / "checkpoint")
     assert len([event for event in files.stop_trace() if event[0] == "copy"]) == 1
     assert raised.value.errno == errno.ENOSPC
     assert outside(keyspace) == ["keyspace"]
 
 
-def test_what_a_file_system_says(tmp_path: Path) -> None:
-    found = space.free_bytes(str(tmp_path))
+def test_what_a_file_system_says(quick_folder: Path) -> None:
+    found = space.free_bytes(str(quick_folder))
     assert found is None or found > 0
-    space.require_space(str(tmp_path), 0)
+    space.require_space(str(quick_folder), 0)
