@@ -98,6 +98,21 @@ def test_one_that_somebody_has_locked_stays(quick_folder: Path) -> None:
     assert remove_leftovers(str(quick_folder / "a")) == [str(path)]
 
 
+def test_one_that_is_published_meanwhile_is_none(quick_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = leftover(quick_folder / "a")
+    original = files.lock_directory
+
+    def published(name: str) -> int:
+        fd = original(name)
+        os.rename(name, quick_folder / "a")
+        return fd
+
+    monkeypatch.setattr(module.files, "lock_directory", published)
+    assert remove_leftovers(str(quick_folder / "a")) == []
+    assert (quick_folder / "a" / "tables").is_dir()
+    assert not path.exists()
+
+
 def test_it_is_locked_until_its_end(quick_folder: Path) -> None:
     with Staging(str(quick_folder / "a")) as staging:
         with pytest.raises(BlockingIOError):
@@ -108,7 +123,7 @@ def test_it_is_locked_until_its_end(quick_folder: Path) -> None:
     files.unlock_file(files.lock_directory(quick_folder / "a"))
 
 
-@pytest.mark.parametrize("moment", ["locked", "gone"])
+@pytest.mark.parametrize("moment", ["locked", "gone", "moved"])
 def test_one_that_is_taken_for_a_leftover_is_made_again(
     quick_folder: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
@@ -120,7 +135,11 @@ def test_one_that_is_taken_for_a_leftover_is_made_again(
         if len(tried) == 1 and moment == "locked":
             held.append(original(path))
         elif len(tried) == 1:
+            fd = original(path)
             os.rename(path, quick_folder / "taken")
+            if moment == "moved":
+                return fd
+            files.unlock_file(fd)
         return original(path)
 
     monkeypatch.setattr(module.files, "lock_directory", too_late)

@@ -7,13 +7,15 @@ import itertools
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fjeld
 from fjeld import CancelledError, ClosedError, PoisonedError
+from fjeld.cut import cut_together
 from fjeld.kernel import files
 from tests.support import (
     Gate,
@@ -112,6 +114,63 @@ def test_backups_one_after_the_other_do_tear(keyspaces: list[fjeld.Keyspace], qu
     keyspaces[1].backup_to(quick_folder / "1")
     assert b"n" not in content_at(quick_folder / "0")["n"]
     assert b"n" in content_at(quick_folder / "1")["n"]
+
+
+class Watched:
+    """An engine, as cut_together sees it, and its commit lock, which tells before it is taken."""
+
+    def __init__(self, keyspace: fjeld.Keyspace, when_locked: Callable[[Watched], None]) -> None:
+        self.engine = keyspace._engine
+        self.commit = self
+        self._when_locked = when_locked
+
+    def __getattr__(self, name: str) -> Any:
+        owner = self.engine.commit if name == "last_seqno" else self.engine
+        return getattr(owner, name)
+
+    def __enter__(self) -> None:
+        self._when_locked(self)
+        self.engine.commit.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.commit.release()
+
+
+def test_whoever_writes_between_the_locks_waits(keyspaces: list[fjeld.Keyspace]) -> None:
+    """When the last lock is about to be taken, the first is held, and nothing is cut yet."""
+    in_order = sorted(keyspaces, key=lambda keyspace: keyspace.id)
+    first, last = (keyspace.partition("p") for keyspace in (in_order[0], in_order[-1]))
+    seqnos = [keyspace.seqno for keyspace in in_order]
+    writers: list[threading.Thread] = []
+
+    def write() -> None:
+        first.insert(b"n", b"1")
+        last.insert(b"n", b"1")
+
+    def when_locked(source: Watched) -> None:
+        if source.engine is in_order[-1]._engine:
+            writers.append(threading.Thread(target=write))
+            writers[0].start()
+            writers[0].join(0.2)  # it would be done by then, if it were let
+
+    cuts = cut_together([Watched(keyspace, when_locked) for keyspace in in_order])
+    writers[0].join()
+    assert [cut.seqno for cut in cuts] == seqnos
+    for cut in cuts:
+        cut.release()
+
+
+def test_locks_are_taken_in_one_order(keyspaces: list[fjeld.Keyspace]) -> None:
+    """Whatever the order in which the keyspaces are given; the cuts come in that."""
+    seen = []
+    for given in itertools.permutations(keyspaces):
+        order: list[str] = []
+        cuts = cut_together(
+            [Watched(keyspace, lambda source: order.append(source.path)) for keyspace in given]
+        )
+        assert [cut.version.id for cut in cuts] == [keyspace.id for keyspace in given]
+        seen.append(order)
+    assert all(order == seen[0] for order in seen)
 
 
 def test_many_at_once_in_any_order(keyspaces: list[fjeld.Keyspace], quick_folder: Path) -> None:

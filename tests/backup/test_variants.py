@@ -114,6 +114,13 @@ def check(info: fjeld.CheckpointInfo, expected: Content, source: fjeld.Keyspace)
     path = Path(info.path)
     version = version_at(path)
     version.check()
+    numbers = {table.number for table in version.tables()} | {log.number for log in version.journals}
+    assert numbers.isdisjoint({read_current(path)})
+    assert read_current(path) < version.next_file
+    if info.chosen or info.key_range or info.compacted:
+        assert version.journals == ()
+        assert max(numbers, default=0) < version.journal_floor <= version.next_file
+        assert {state.flushed_seqno for state in version.partitions.values()} == {info.seqno}
     assert version.parent is not None
     assert (version.parent.id, version.parent.seqno) == (source.id, info.seqno)
     assert {file.path for file in info.files} == {

@@ -143,7 +143,8 @@ def test_one_file(quick_folder: Path, how: str) -> None:
         (quick_folder / "f").unlink()
     else:
         damage(quick_folder / "f", how)
-    with pytest.raises(CorruptionError) as raised:
+    told = {"gone": "missing", "cut": "99 bytes, 100 were", "longer": "101 bytes, 100 were"}
+    with pytest.raises(CorruptionError, match=told.get(how, "not those")) as raised:
         check_file(quick_folder, record)
     assert raised.value.path == str(quick_folder / "f")
     with pytest.raises(CorruptionError, match="elsewhere"):
@@ -174,6 +175,15 @@ def test_copies_are_summed_on_their_way(
         keyspace.backup_to(quick_folder / "another", link="never")
     assert before != tree_of(path)
     assert sorted(outside(keyspace)) == ["checkpoint", "keyspace"]
+
+
+def test_a_clone_of_another_size(
+    keyspace: fjeld.Keyspace, quick_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clones are not read, but what can be seen without reading is looked at."""
+    monkeypatch.setattr(files, "copy_file_summed", lambda *_args, **_options: (5, 0, None))
+    with pytest.raises(CorruptionError, match="given up"):
+        keyspace.backup_to(quick_folder / "checkpoint", link="never")
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 255 << 10, 256 << 10, (1 << 20) + 7])
