@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,10 @@ def act(keyspace, partitions, root: Path, number: int, chance: random.Random) ->
         keyspace.persist(fjeld.PersistMode.SYNC_DATA)
         mark(root, f"kept {number}")
     elif choice == 3:
-        keyspace.backup_to(root / f"checkpoint {number}")
+        variant: dict[str, Any] = chance.choice(
+            [{}, {}, {"compact": True}, {"key_range": (None, None)}, {"verify": True, "link": "never"}]
+        )
+        keyspace.backup_to(root / f"checkpoint {number}", **variant)
         mark(root, f"taken {number}")
 
 

@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -489,10 +490,10 @@ class KeyspaceMachine(RuleBasedStateMachine):
             assert partition.options == (self.options_by_name[name] or DEFAULT)
 
     @precondition(lambda self: len(self.checkpoints) < 4)
-    @rule(flush=st.booleans(), link=st.sampled_from(["auto", "auto", "never"]))
-    def backup(self, flush: bool, link: str) -> None:
+    @rule(flush=st.booleans(), link=st.sampled_from(["auto", "auto", "never"]), compact=st.booleans())
+    def backup(self, flush: bool, link: str, compact: bool) -> None:
         target = self.next_path("checkpoint")
-        info = self.ks.backup_to(target, flush=flush, link=link, with_snapshot=True)
+        info = self.ks.backup_to(target, flush=flush, link=link, compact=compact, with_snapshot=True)
         assert info.seqno == info.snapshot.seqno == self.seqno
         assert info.partitions == tuple(sorted(self.contents))
         digest = self.ks.digest(snapshot=info.snapshot)
@@ -504,6 +505,28 @@ class KeyspaceMachine(RuleBasedStateMachine):
             assert copy.digest() == digest
         self.snapshots.append(OpenSnapshot(info.snapshot, self.states(), digest))
         self.checkpoints.append((target, digest))
+
+    @precondition(lambda self: self.contents)
+    @rule(data=st.data(), start=keys | st.none(), stop=keys | st.none(), compact=st.booleans())
+    def backup_of_a_part(self, data: Any, start: bytes | None, stop: bytes | None, compact: bool) -> None:
+        names = data.draw(st.lists(st.sampled_from(sorted(self.contents)), min_size=1, unique=True))
+        target = self.next_path("part")
+        try:
+            self.ks.backup_to(target, partitions=names, key_range=(start, stop), compact=compact, verify=True)
+        except ValueError:
+            assert stop is not None
+            assert (start or b"") >= stop
+            return
+        with fjeld.open(target, options=self.options, create=False) as copy:
+            assert copy.partitions() == sorted(names)
+            for name in names:
+                inside = {
+                    key: value
+                    for key, value in self.contents[name].state.items()
+                    if (start is None or start <= key) and (stop is None or key < stop)
+                }
+                assert list(copy.partition(name).items()) == in_order(inside)
+        shutil.rmtree(target)
 
     @precondition(lambda self: self.checkpoints)
     @rule(which=st.integers(0, 3), key=keys, clear=st.booleans())
