@@ -111,6 +111,22 @@ def test_against_the_reference(tmp_path_factory, history, shape, snapshots, drop
         assert left[-1][0] < right[0][0]  # never two versions of a key in two tables
 
 
+@given(histories(), shapes, st.integers(0, 60), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_what_is_newer_than_the_wanted_seqno_is_not_there(
+    tmp_path_factory, history, shape, last, drop
+) -> None:
+    layers = build(tmp_path_factory.mktemp("t"), history, **shape)
+    older = sorted(
+        ((key, i + 1, kind, value) for i, (key, kind, value) in enumerate(history) if i + 1 <= last),
+        key=order,
+    )
+    compaction = Compaction(layers.core.current_view(), [], drop, max_seqno=last)
+    outputs = run(tmp_path_factory.mktemp("out"), compaction)
+    assert list(itertools.chain.from_iterable(outputs)) == reference(older, [], drop)
+    assert compaction.entries_read == len(older)
+
+
 # ---- the law, without the algorithm ----
 
 
