@@ -111,6 +111,8 @@ class Making:
         self._portions: list[Portion] = []
         self._version = cut.version
         self._moved: tuple[FileRecord, ...] = ()
+        self._records: tuple[FileRecord, ...] = ()
+        """All files of the checkpoint, once they are there. Made once: there may be very many."""
 
     # ---- what is to be done ----
 
@@ -179,6 +181,7 @@ class Making:
                 version, partitions=self._assembled(), journal_floor=version.next_file, journals=()
             )
             version.check()
+        self._records = tuple(version.files()) if self._request.rewrites else self._moved
         self._version = version
 
     def _assembled(self) -> dict[int, PartitionState]:
@@ -199,7 +202,7 @@ class Making:
         def named(record: FileRecord) -> str:
             return os.path.join(self._source.path if record.path in moved else self._staging, record.path)
 
-        records = tuple(self._version.files())
+        records = self._records
         planned_files, planned_bytes = self.total
         meter.correct(
             len(records) - planned_files // 2,
@@ -215,7 +218,7 @@ class Making:
         publish_current(self._staging, number)
         document = encode_document(
             version,
-            version.files(),
+            self._records,
             self._created_at,
             self._request.metadata,
             chosen=self._request.partitions,
@@ -239,7 +242,7 @@ class Making:
             chosen=self._request.partitions,
             key_range=self._request.key_range,
             compacted=self._request.compact,
-            files=tuple(self._version.files()),
+            files=self._records,
             linked_bytes=self._linker.linked_bytes,
             reflinked_bytes=self._linker.reflinked_bytes,
             copied_bytes=self._linker.copied_bytes,
