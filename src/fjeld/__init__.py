@@ -10,7 +10,12 @@
 For asyncio: `import fjeld.aio`.
 """
 
+from fjeld.backup.checkpoint_folder import CheckpointFolder, DamagedCheckpoint, ExpireReport, KeptCheckpoint
+from fjeld.backup.checkpoint_verdict import CheckpointVerdict
+from fjeld.backup.folder_space import CheckpointSpace, FolderSpace
 from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.restore import RestoreInfo, discard_replaced, restore
+from fjeld.backup.retention import RetentionPolicy
 from fjeld.backups import backup_offline, backup_together
 from fjeld.batch import Batch
 from fjeld.errors import (
@@ -25,6 +30,8 @@ from fjeld.errors import (
     PoisonedError,
     UnsupportedFormatError,
 )
+from fjeld.export.importer import import_from
+from fjeld.export.info import ExportInfo, ImportInfo
 from fjeld.filters import CompactionFilter, expiring
 from fjeld.keyspace import Keyspace, open
 from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, PersistMode, SizeTiered
@@ -38,14 +45,23 @@ __version__ = "0.1.0"
 __all__ = [
     "Batch",
     "CancelledError",
+    "CheckpointFolder",
     "CheckpointInfo",
+    "CheckpointSpace",
+    "CheckpointVerdict",
     "ClosedError",
     "CompactionFilter",
     "ConflictError",
     "CorruptionError",
+    "DamagedCheckpoint",
+    "ExpireReport",
+    "ExportInfo",
     "Fifo",
     "FjeldError",
+    "FolderSpace",
+    "ImportInfo",
     "InvalidOptionError",
+    "KeptCheckpoint",
     "Keyspace",
     "KeyspaceOptions",
     "Leveled",
@@ -57,13 +73,18 @@ __all__ = [
     "Pin",
     "PinnedFile",
     "PoisonedError",
+    "RestoreInfo",
+    "RetentionPolicy",
     "SizeTiered",
     "Snapshot",
     "UnsupportedFormatError",
     "__version__",
     "backup_offline",
     "backup_together",
+    "discard_replaced",
     "expiring",
+    "import_from",
     "open",
     "prometheus_text",
+    "restore",
 ]

@@ -6,7 +6,8 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,10 @@ from fjeld.backup.progress import Progress
 from fjeld.backup.request import Buffer, check_request
 from fjeld.batch import Batch
 from fjeld.engine import Engine
+from fjeld.export.content import ContentDigest
+from fjeld.export.exporter import export_snapshot
+from fjeld.export.info import ExportInfo
+from fjeld.export.sink import FileObject
 from fjeld.kernel.checksum import Xxh128
 from fjeld.kernel.digest import digest_entries
 from fjeld.manifest.fields import check_partition_name
@@ -198,6 +203,50 @@ class Keyspace:
             cancel=cancel,
         )
 
+    def export_to(
+        self,
+        target: str | os.PathLike[str] | FileObject,
+        *,
+        partitions: Sequence[str] | None = None,
+        snapshot: Snapshot | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        compression: str = "zstd",
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> ExportInfo:
+        """Write everything that is in the keyspace now as one portable, checksummed stream, while everything goes
+        on. `fjeld.import_from` makes a keyspace of it again.
+
+        target:       a path where nothing is yet (the file appears whole or not at all), or a binary file object;
+                      a pipe will do. (One that is read slowly keeps the snapshot open as long.)
+        partitions:   only these, by name; KeyError where there is none of a name.
+        snapshot:     what this one sees, instead of what is there now.
+        metadata:     a JSON object of the caller's, kept in the export.
+        compression:  "zstd", "lz4" or "none".
+        progress:     called as progress(done_partitions, all_partitions, done_bytes, 0); the bytes are those of keys
+                      and values, and how many there will be is not known beforehand.
+        cancel:       set it and the call raises CancelledError; a target that is a path is not there then.
+        """
+        with ExitStack() as stack:
+            if snapshot is None:
+                snapshot = stack.enter_context(self.snapshot())
+            elif not isinstance(snapshot, Snapshot):
+                raise TypeError(f"snapshot must be a Snapshot, not {type(snapshot).__name__}")
+            elif not snapshot.is_of(self._engine):
+                raise ValueError("the snapshot is of another keyspace")
+            return export_snapshot(
+                snapshot,
+                target,
+                keyspace_path=self._engine.path,
+                keyspace_id=self.id,
+                created_ns=self._engine.now_ns(),
+                partitions=partitions,
+                metadata=metadata,
+                compression=compression,
+                progress=progress,
+                cancel=cancel,
+            )
+
     def pin(self) -> Pin:
         """The set of immutable files that make up this moment, kept alive until released: for tools of one's
         own.
@@ -246,13 +295,11 @@ def _require_name(name: str) -> None:
 
 
 def _digest(snapshot: Snapshot) -> str:
-    total = Xxh128()
+    total = ContentDigest()
     for name in snapshot.partitions():
-        encoded = name.encode()
         content = Xxh128()
         count = digest_entries(snapshot.partition(name), content)
-        total.update(len(encoded).to_bytes(2, "little") + encoded + count.to_bytes(8, "little"))
-        total.update(bytes.fromhex(content.hexdigest()))
+        total.add(name, count, content.hexdigest())
     return total.hexdigest()
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from fjeld.backup.swap import unfinished_swap
 from fjeld.engine import Engine
 from fjeld.errors import CorruptionError, LockedError, NotAKeyspaceError
 from fjeld.kernel import files
@@ -72,6 +73,11 @@ def _require_creatable(path: str, create: bool) -> None:
             )
         _require_empty(path)
         return
+    waiting = unfinished_swap(path)
+    if waiting is not None:
+        raise NotAKeyspaceError(
+            f"a restore to {path} was interrupted between two renames: run it again, or rename {waiting} to {path}"
+        )
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
         raise NotAKeyspaceError(f"the folder {parent} does not exist; make it first")

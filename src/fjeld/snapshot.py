@@ -13,6 +13,7 @@ from fjeld.kernel.reader import Reader
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.mapping import ReaderMapping
+from fjeld.options import PartitionOptions
 
 __all__ = ["Snapshot", "SnapshotPartition"]
 
@@ -23,12 +24,15 @@ class SnapshotPartition(Reader, ReaderMapping, Mapping[bytes, bytes]):
     """
 
     name: str
+    options: PartitionOptions
+    """How the partition is stored."""
     _snapshot: Snapshot
 
     def __new__(cls, snapshot: Snapshot, live: LivePartition) -> SnapshotPartition:
         view = super().__new__(cls, live.core)
         view.fix(snapshot.seqno)
         view.name = live.name
+        view.options = live.options
         view._snapshot = snapshot  # whoever reads keeps the snapshot open
         return view
 

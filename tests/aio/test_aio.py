@@ -334,6 +334,32 @@ async def test_backup(path: Path, tmp_path: Path) -> None:
 
 
 @in_loop
+async def test_an_export(path: Path, tmp_path: Path) -> None:
+    async with fjeld.aio.open(path) as ks:
+        p = await ks.partition("p")
+        await p.insert_many(PAIRS)
+        async with ks.snapshot() as snapshot:
+            await p.insert(b"later", b"1")
+            reports: list[tuple[int, ...]] = []
+            info = await ks.export_to(
+                tmp_path / "x", snapshot=snapshot, progress=lambda *done: reports.append(done)
+            )
+            await until(lambda: bool(reports))
+        assert info.entries == len(dict(PAIRS))
+        gate = Gate("export:chunk")
+        task = asyncio.create_task(ks.export_to(tmp_path / "y"))
+        await asyncio.to_thread(gate.wait)
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.open()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not (tmp_path / "y").exists()
+    fjeld.import_from(tmp_path / "x", tmp_path / "new")
+    assert content_at(tmp_path / "new") == {"p": dict(PAIRS)}
+
+
+@in_loop
 async def test_a_cancelled_backup_leaves_nothing(path: Path, tmp_path: Path) -> None:
     async with fjeld.aio.open(path) as ks:
         await (await ks.partition("p")).insert_many(PAIRS)

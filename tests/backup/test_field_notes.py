@@ -13,7 +13,17 @@ import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import set_sync_point
 from tests.small import SMALL_PARTITION, small_options
-from tests.support import content_at, content_of, digest_at, fill, journals_of, settle, tables_of
+from tests.support import (
+    content_at,
+    content_of,
+    digest_at,
+    fill,
+    journals_of,
+    settle,
+    tables_of,
+    traced,
+    tree_of,
+)
 
 
 @pytest.fixture
@@ -302,3 +312,25 @@ def test_the_source_can_be_deleted(path: Path, tmp_path: Path) -> None:
         expected = content_of(keyspace)
     shutil.rmtree(path)
     assert content_at(info.path) == expected
+
+
+def test_a_restore_destroys_nothing_before_the_new_one_is_safe(
+    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path
+) -> None:
+    """RocksDB's BackupEngine: a restore emptied its target first."""
+    keyspace.backup_to(tmp_path / "checkpoint")
+    keyspace.partition("a")[b"since"] = b"1"
+    old = content_of(keyspace)
+    keyspace.close()
+    before = tree_of(path)
+    with traced() as trace:
+        info = fjeld.restore(tmp_path / "checkpoint", path, replace=True)
+    exchange = next(place for place, event in enumerate(trace) if event[0] == "exchange")
+    for operation, place, *_ in trace[:exchange]:
+        assert not place.startswith(f"{path}/") or operation in ("open", "close", "read", "lock"), place
+    staged = [event for event in trace[:exchange] if event[0] == "sync_dir"]
+    assert staged, "the new one is on disk"
+    assert {name: file for name, file in tree_of(info.replaced).items() if name != "LOCK"} == {
+        name: file for name, file in before.items() if name != "LOCK"
+    }
+    assert content_at(info.replaced) == old

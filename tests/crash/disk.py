@@ -110,6 +110,12 @@ class Disk:
             names = self._safe_names.pop(folder)
             self._safe_names[target + folder[len(source) :]] = names
 
+    def _exchange(self, one: str, other: str) -> None:
+        aside = one + " aside"
+        self._rename(one, aside)
+        self._rename(other, one)
+        self._rename(aside, other)
+
     def _names_in(self, folder: str) -> dict[str, File | None]:
         return {
             Path(path).name: file for path, file in self._names.items() if str(Path(path).parent) == folder

@@ -16,8 +16,10 @@ import pytest
 
 import fjeld
 from fjeld.kernel import files
-from fjeld.kernel.checksum import file_xxh128
+from fjeld.kernel.checksum import Xxh128, file_xxh128
 from fjeld.kernel.compaction import Compaction
+from fjeld.kernel.export_decoder import ChunkDecoder
+from fjeld.kernel.export_encoder import ChunkEncoder
 from fjeld.kernel.table_writer import TableWriter
 from fjeld.kernel.view import View
 from tests.support import fill, settle
@@ -154,6 +156,35 @@ def test_a_compaction(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> 
 
 def test_a_digest(large: fjeld.Keyspace, ticker: Ticker) -> None:
     assert ticker.sees(large.digest)
+
+
+def test_an_export(large: fjeld.Keyspace, ticker: Ticker) -> None:
+    """A chunk at a time, some milliseconds each: larger ones make that plain."""
+    partition = large.partition("a")
+    assert ticker.sees(lambda: ChunkEncoder(partition, Xxh128(), codec=2, chunk_bytes=1 << 30).fill())
+
+
+def test_an_import(large: fjeld.Keyspace, ticker: Ticker, tmp_path: Path) -> None:
+    encoder = ChunkEncoder(large.partition("a"), Xxh128(), codec=2, chunk_bytes=1 << 30)
+    encoder.fill()
+    payload = encoder.payload()
+
+    def load() -> ChunkDecoder:
+        decoder = ChunkDecoder()
+        decoder.begin(Xxh128())
+        decoder.load(payload, encoder.codec, encoder.raw_bytes, encoder.entries)
+        return decoder
+
+    assert ticker.sees(load)
+
+    def write() -> None:
+        path = str(tmp_path / f"{uuid.uuid4()}.sst")
+        writer = TableWriter(path, keyspace_id=large.id, number=1)
+        decoders.pop().write(writer, 1 << 40)
+        writer.abandon()
+
+    decoders = [load() for _ in range(ATTEMPTS)]
+    assert ticker.sees(write)
 
 
 def test_len(large: fjeld.Keyspace, ticker: Ticker) -> None:

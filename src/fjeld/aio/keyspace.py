@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import fjeld.keyspace
 from fjeld.aio.batch import AsyncBatch
@@ -18,10 +18,14 @@ from fjeld.aio.shared_sync import SharedSync
 from fjeld.aio.snapshot import AsyncSnapshot
 from fjeld.backup.info import CheckpointInfo
 from fjeld.backup.progress import Progress
+from fjeld.export.info import ExportInfo
+from fjeld.export.sink import FileObject
 from fjeld.keyspace import Keyspace
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
 
 __all__ = ["AsyncKeyspace", "open"]
+
+T = TypeVar("T")
 
 THREADS = 4
 
@@ -120,6 +124,27 @@ class AsyncKeyspace:
         progress is called in the loop's thread. A task that is cancelled cancels the backup, and waits until nothing
         of it is left.
         """
+        return await self._copy(self._keyspace.backup_to, target, progress, {"metadata": metadata, **options})
+
+    async def export_to(
+        self,
+        target: str | os.PathLike[str] | FileObject,
+        *,
+        snapshot: AsyncSnapshot | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> ExportInfo:
+        """Write everything as one stream while everything goes on; the options are those of `Keyspace.export_to`.
+
+        A file object is written to in another thread. progress and cancelling as with `backup_to`.
+        """
+        taken = None if snapshot is None else snapshot.snapshot
+        return await self._copy(self._keyspace.export_to, target, progress, {"snapshot": taken, **options})
+
+    async def _copy(
+        self, copy: Callable[..., T], target: object, progress: Progress | None, options: dict[str, Any]
+    ) -> T:
+        """A copy in another thread, whose progress is told in the loop's, and which ends when the task is cancelled."""
         cancel: threading.Event = options.pop("cancel", None) or threading.Event()
         loop = asyncio.get_running_loop()
 
@@ -127,16 +152,10 @@ class AsyncKeyspace:
             assert progress is not None
             loop.call_soon_threadsafe(progress, done_files, total_files, done_bytes, total_bytes)
 
-        def take() -> CheckpointInfo:
-            return self._keyspace.backup_to(
-                target,
-                metadata=metadata,
-                progress=None if progress is None else report,
-                cancel=cancel,
-                **options,
-            )
+        def work() -> T:
+            return copy(target, progress=None if progress is None else report, cancel=cancel, **options)
 
-        return await self._bridge.stoppable(take, cancel.set)
+        return await self._bridge.stoppable(work, cancel.set)
 
     # ---- maintenance ----
 

@@ -17,8 +17,15 @@ class Meter:
     """Counts what is done, reports it, and raises CancelledError once the event is set."""
 
     def __init__(
-        self, total_files: int, total_bytes: int, progress: Progress | None, cancel: threading.Event | None
+        self,
+        total_files: int,
+        total_bytes: int,
+        progress: Progress | None,
+        cancel: threading.Event | None,
+        *,
+        what: str = "backup",
     ) -> None:
+        self._what = what
         self._total_files = total_files
         self._total_bytes = total_bytes
         self._progress = progress
@@ -42,4 +49,4 @@ class Meter:
     def check(self) -> None:
         """Raise where the caller has cancelled."""
         if self._cancel is not None and self._cancel.is_set():
-            raise CancelledError("the backup was cancelled; nothing of it is left")
+            raise CancelledError(f"the {self._what} was cancelled; nothing of it is left")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fjeld.backup.metadata import check_metadata
 from fjeld.errors import InvalidOptionError
 from fjeld.extraction import KeyRange
 
@@ -61,7 +61,7 @@ def check_request(
         key_range=None if key_range is None else _check_key_range(key_range),
         compact=bool(compact),
         verify=bool(verify),
-        metadata=_check_metadata(metadata),
+        metadata=check_metadata(metadata),
         snapshot=snapshot,
     )
 
@@ -103,19 +103,6 @@ def _check_end(end: object) -> bytes | None:
         hint = ": encode it" if isinstance(end, str) else ""
         raise TypeError(f"an end of a key range is bytes or None, not {type(end).__name__}{hint}")
     return bytes(end)
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The caller's metadata as it will be read back."""
-    if metadata is None:
-        return None
-    if not isinstance(metadata, Mapping):
-        raise TypeError(f"metadata must be a mapping that JSON can hold, not {type(metadata).__name__}")
-    try:
-        read_back: dict[str, Any] = json.loads(json.dumps(dict(metadata), allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"metadata must be what JSON can hold: {error}") from error
-    return read_back
 
 
 def check_target(source: str, target: str | os.PathLike[str]) -> str:

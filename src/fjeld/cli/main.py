@@ -8,16 +8,22 @@ import click
 
 from fjeld.cli.backup import backup
 from fjeld.cli.bench.command import bench
+from fjeld.cli.checkpoints.command import checkpoints
 from fjeld.cli.compact import compact
+from fjeld.cli.completion import completion
 from fjeld.cli.demo.command import demo
 from fjeld.cli.digest import digest
+from fjeld.cli.discard import discard
 from fjeld.cli.exits import Exit, exit_for
+from fjeld.cli.export import export
 from fjeld.cli.get import get
+from fjeld.cli.import_ import import_export
 from fjeld.cli.info import info
 from fjeld.cli.ls import ls
 from fjeld.cli.output import Output
 from fjeld.cli.params import json_option
 from fjeld.cli.put import put
+from fjeld.cli.restore import restore
 from fjeld.cli.scan import scan
 from fjeld.cli.stats import stats
 
@@ -56,7 +62,25 @@ def cli() -> None:
     """Fjeld: an embedded, ordered key-value store that is backed up while it runs."""
 
 
-for _verb in (info, ls, get, put, scan, backup, compact, stats, digest, bench, demo):
+for _verb in (
+    info,
+    ls,
+    get,
+    put,
+    scan,
+    backup,
+    restore,
+    discard,
+    checkpoints,
+    export,
+    import_export,
+    compact,
+    stats,
+    digest,
+    bench,
+    demo,
+    completion,
+):
     cli.add_command(_verb)
 
 

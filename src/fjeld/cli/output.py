@@ -46,9 +46,9 @@ class Output:
     def errors(self) -> Console:
         return Console(stderr=True, highlight=False, soft_wrap=True)
 
-    def document(self, value: Any) -> None:
-        """One JSON document on stdout."""
-        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    def document(self, value: Any, *, err: bool = False) -> None:
+        """One JSON document on stdout; with `err`, because that is taken, on stderr."""
+        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False), err=err)
 
     def line(self, value: Any) -> None:
         """One JSON document of many, a line each."""

@@ -8,6 +8,7 @@ cdef extern from "system.h" nogil:
     int64_t fj_pread_now(int fd, void *into, size_t n, uint64_t offset) noexcept
     int fj_sync_all(int fd) noexcept
     int fj_allocate(int fd, uint64_t n) noexcept
+    int fj_rename_exchange(const char *one, const char *other) noexcept
     int fj_rename_noreplace(const char *source, const char *target) noexcept
     int64_t fj_seek(int fd, uint64_t offset, int hole) noexcept
     int fj_populate(void *start, size_t n) noexcept
@@ -35,6 +36,7 @@ cdef void file_unmap(uint8_t *map, uint64_t n) noexcept nogil
 
 cdef int file_link(const char *source, const char *target) noexcept nogil
 cdef int file_rename(const char *source, const char *target) noexcept nogil            # replaces the target
+cdef int file_rename_exchange(const char *one, const char *other) noexcept nogil        # -EINVAL, -ENOSYS: it cannot
 cdef int file_rename_noreplace(const char *source, const char *target) noexcept nogil  # -EEXIST where there is one
 cdef int file_unlink(const char *path) noexcept nogil
 cdef int file_make_directory(const char *path) noexcept nogil        # 0755

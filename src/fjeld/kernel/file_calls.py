@@ -395,6 +395,19 @@ def file_rename_noreplace(source: text_t, target: text_t) -> cython.int:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def file_rename_exchange(one: text_t, other: text_t) -> cython.int:
+    """-EINVAL or -ENOSYS: the file system cannot."""
+    status: cython.int = _refused(probe.OP_EXCHANGE, one, other)
+    if status == 0:
+        status = fj_rename_exchange(one, other)
+    if status >= 0 and probe.probe_on:
+        probe.probe_note(probe.OP_EXCHANGE, one, other)
+    return status
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def file_unlink(path: text_t) -> cython.int:
     status: cython.int = _refused(probe.OP_UNLINK, path, cython.NULL)
     if status < 0:

@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint64_t, int64_t
 # In the order of OPERATIONS in file_probe.py; from OP_NOREPLACE on: no operations of their own, only faults.
 cdef enum Operation:
     OP_CREATE, OP_OPEN, OP_READ, OP_WRITE, OP_SYNC, OP_SYNC_ALL, OP_TRUNCATE, OP_ALLOCATE, OP_SEAL, OP_LINK, OP_REFLINK,
-    OP_COPY, OP_RENAME, OP_UNLINK, OP_MKDIR, OP_RMDIR, OP_SYNC_DIR, OP_CLOSE, OP_MAP, OP_POPULATE, OP_LOCK, OP_NOREPLACE,
+    OP_COPY, OP_RENAME, OP_EXCHANGE, OP_UNLINK, OP_MKDIR, OP_RMDIR, OP_SYNC_DIR, OP_CLOSE, OP_MAP, OP_POPULATE, OP_LOCK, OP_NOREPLACE,
     OP_PWRITE_SHORT
 
 cdef enum:

@@ -19,7 +19,7 @@ __all__ = ["OPERATIONS", "clear_faults", "faults_hit", "inject", "start_trace", 
 # In the order of the enum Operation.
 OPERATIONS = (
     "create", "open", "read", "write", "sync", "sync_all", "truncate", "allocate", "seal", "link", "reflink",
-    "copy", "rename", "unlink", "mkdir", "rmdir", "sync_dir", "close", "map", "populate", "lock", "noreplace",
+    "copy", "rename", "exchange", "unlink", "mkdir", "rmdir", "sync_dir", "close", "map", "populate", "lock", "noreplace",
     "pwrite_short",
 )  # fmt: skip
 

@@ -24,6 +24,7 @@ from fjeld.kernel.file_calls cimport (
     file_unmap,
     file_link,
     file_rename,
+    file_rename_exchange,
     file_rename_noreplace,
     file_unlink,
     file_make_directory,

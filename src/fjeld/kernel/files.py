@@ -6,6 +6,7 @@ bytes or PathLike. The calls themselves, and where faults and the trace come in,
 Thread safety: functions from any thread; an AppendFile from one at a time.
 """
 
+import errno
 import fcntl
 import os
 
@@ -35,10 +36,12 @@ __all__ = [
     "link_many",
     "lock_directory",
     "lock_file",
+    "lock_file_shared",
     "make_directory",
     "read_file",
     "remove_directory",
     "rename",
+    "rename_exchange",
     "rename_noreplace",
     "start_trace",
     "stop_trace",
@@ -132,6 +135,21 @@ def rename_noreplace(source, target):
     with cython.nogil:
         status = file_rename_noreplace(source_text, target_text)
     _check(status, source, target)
+
+
+def rename_exchange(one, other):
+    """Two names change places at once, so that neither is ever missing. False where the file system cannot."""
+    one_name: bytes = _encode(one)
+    other_name: bytes = _encode(other)
+    one_text: text_t = one_name
+    other_text: text_t = other_name
+    status: cython.int
+    with cython.nogil:
+        status = file_rename_exchange(one_text, other_text)
+    if status in (-errno.EINVAL, -errno.ENOSYS, -errno.EOPNOTSUPP):
+        return False
+    _check(status, one, other)
+    return True
 
 
 @cython.final
@@ -427,6 +445,23 @@ def _lock(path: object, flags: object) -> object:
     fd: object = os.open(name, flags | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise OSError(error.errno, os.strerror(error.errno), os.fsdecode(name)) from None
+    return fd
+
+
+def lock_file_shared(path):
+    """As lock_file, but of a file that is there, and beside others who share it: nothing is written, so it may lie
+    on read-only media.
+    """
+    name: bytes = _encode(path)
+    text: text_t = name
+    fault: cython.int = probe.probe_fault(probe.OP_LOCK, text, cython.NULL) if probe.probe_on else 0
+    _check(-fault, path, None)
+    fd: object = os.open(os.fsdecode(name), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
         raise OSError(error.errno, os.strerror(error.errno), os.fsdecode(name)) from None

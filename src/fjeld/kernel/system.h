@@ -20,6 +20,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef RENAME_EXCHANGE
+#define RENAME_EXCHANGE 2
+#endif
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
 #endif
@@ -61,6 +64,15 @@ static inline int fj_allocate(int fd, uint64_t n) {
     return (int)fj_result(ftruncate(fd, (off_t)n));
 #else
     return -posix_fallocate(fd, 0, (off_t)n);
+#endif
+}
+/* Both names change places, at once: neither is ever missing. */
+static inline int fj_rename_exchange(const char *one, const char *other) {
+#ifdef SYS_renameat2
+    return (int)fj_result(syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE));
+#else
+    (void)one, (void)other;
+    return -ENOSYS;
 #endif
 }
 static inline int fj_rename_noreplace(const char *source, const char *target) {
