@@ -22,13 +22,16 @@ __all__ = [
     "AppendFile",
     "CancelFlag",
     "clear_faults",
+    "close_file",
     "copy_file",
     "create_file",
     "faults_hit",
     "inject",
+    "is_locked",
     "link_many",
     "lock_file",
     "make_directory",
+    "open_file",
     "read_file",
     "remove_directory",
     "rename",
@@ -230,6 +233,24 @@ def read_file(path):
     return data if got == size else data[:got]
 
 
+def open_file(path):
+    """A descriptor to read the file by, whatever becomes of its name. Close it with `close_file`."""
+    name: bytes = _encode(path)
+    text: text_t = name
+    fd: cython.int
+    with cython.nogil:
+        fd = file_open_read(text)
+    _check(fd, path, None)
+    return fd
+
+
+def close_file(fd):
+    """Close what `open_file` gave."""
+    number: cython.int = fd
+    with cython.nogil:
+        file_close(number)
+
+
 def sync_file(path):
     """The file, with all its attributes, is on disk."""
     name: bytes = _encode(path)
@@ -366,6 +387,29 @@ def lock_file(path):
         os.close(fd)
         raise OSError(error.errno, os.strerror(error.errno), os.fsdecode(name)) from None
     return fd
+
+
+def is_locked(path):
+    """Does anybody have the lock of `lock_file`? None: it cannot be told.
+
+    Nothing is made or written. The lock is tried, shared, for some microseconds: whoever takes it does so again.
+    """
+    try:
+        fd: object = open_file(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        close_file(fd)
 
 
 def unlock_file(fd):

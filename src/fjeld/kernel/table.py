@@ -28,7 +28,7 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_compare,
     fj_head64,
 )
-from cython.cimports.fjeld.kernel.descriptors import descriptor_forget
+from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_forget
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
     ST_END,
@@ -419,6 +419,21 @@ class TableReader:
         table_close(t)
         pthread_mutex_destroy(cython.address(t.opening))
         free(t)
+
+    def hold(self) -> None:
+        """Open the file now and keep it open for as long as the reader lives: who may delete it is not asked.
+
+        OSError where that fails. Requires: one thread.
+        """
+        t: cython.pointer[Table] = self.table
+        fd: cython.int
+        if self.held:
+            return
+        with cython.nogil:
+            fd = descriptor_acquire(t.descriptors, cython.address(t.descriptor))
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd), self.path)
+        self.held = True
 
     @property
     def entries(self) -> int:

@@ -1,136 +1,537 @@
-"""Reads a whole table and asserts what a reader relies on:
+"""Reads a whole table once, without the GIL, hashes it, and finds whatever a reader could not rely on:
 
-1. every checksum matches and every length is sound (RUN_STREAM sees to that);
+1. every checksum matches and every length is sound;
 2. keys ascend, and the versions of a key descend;
-3. the index names the last key of every block, and leads to every key;
+3. the index names the last key of every block (with 2 it leads to every key), the first key is the smallest;
 4. the filter lets every key through;
-5. smallest, largest and the counts are those of the properties.
+5. a table of one seqno says no other.
+
+A damaged block does not end the survey: it is found, and the next one is looked at. What was counted, and the
+properties, are the caller's to compare.
+
+The file is read in chunks of whole blocks, each hashed and then parsed while it is in the processor's cache.
+Blocks are parsed where they lie (or were decompressed to); nothing is built for look-ups. Only the footer and
+what lies before it are read twice: the data cannot be understood without them.
 """
 
+import json
+
 import cython
-from cython.cimports.fjeld.kernel.checksum import fj_xxh64
-from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, KIND_WEAK_TOMBSTONE, fj_compare
+from cython.cimports.fjeld.kernel.checksum import (
+    XXH3_64bits_withSeed,
+    XXH3_128bits_digest,
+    XXH3_128bits_reset,
+    XXH3_128bits_update,
+    XXH3_createState,
+    XXH3_freeState,
+    fj_xxh64,
+    hash_hex,
+)
+from cython.cimports.fjeld.kernel.coding import (
+    KIND_TOMBSTONE,
+    KIND_WEAK_TOMBSTONE,
+    MAX_KEY_BYTES,
+    cbytes,
+    fj_atomic_load,
+    fj_compare,
+    fj_get_varint,
+    fj_load32,
+    fj_load64,
+)
+from cython.cimports.fjeld.kernel.compression import CODEC_NONE, CODEC_ZSTD, decompress, raw_size_plausible
+from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_release
 from cython.cimports.fjeld.kernel.failure import (
+    ST_CORRUPT,
     ST_END,
+    ST_NOMEM,
     ST_OK,
-    fail_corrupt,
+    fail_io,
     fail_nomem,
     failure_clear,
     raise_failure,
 )
+from cython.cimports.fjeld.kernel.files import CancelFlag, file_pread, file_size
+from cython.cimports.fjeld.kernel.filter import filter_may_contain
 from cython.cimports.fjeld.kernel.memory import reserve
-from cython.cimports.fjeld.kernel.run import run_close, run_first, run_init, run_next
-from cython.cimports.fjeld.kernel.table import (
-    RUN_STREAM,
-    table_covers,
-    table_find_block,
-    table_may_contain,
-)
-from cython.cimports.libc.stdint import uint32_t, uint64_t
+from cython.cimports.fjeld.kernel.table_file import table_ensure
+from cython.cimports.fjeld.kernel.trailer import BLOCK_DATA, BLOCK_PROPERTIES, TRAILER_BYTES, trailer_open
+from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy, memset
 
 from fjeld.errors import CorruptionError
 
 
-def check_table(reader: TableReader) -> dict:
-    """CorruptionError, or what was counted."""
+def survey_table(reader: TableReader, cancel: CancelFlag | None = None) -> dict | None:
+    """What is in the table, and what is wrong with it; None where it was cancelled. OSError where it cannot be
+    read.
+    """
     f: Failure
-    census: Census
+    s: Survey
     status: cython.int
+    t: cython.pointer[Table] = reader.table
     failure_clear(cython.address(f))
-    memset(cython.address(census), 0, cython.sizeof(Census))
-    with cython.nogil:
-        status = walk(reader.table, cython.address(census), cython.address(f))
-    if status != ST_OK:
-        raise_failure(cython.address(f))
-    found: dict = {
-        "entries": census.entries,
-        "keys": census.keys,
-        "tombstones": census.tombstones,
-        "weak_tombstones": census.weak_tombstones,
-        "min_seqno": census.min_seqno,
-        "max_seqno": census.max_seqno,
-        "raw_bytes": census.raw_bytes,
-    }
-    if reader.table.seqno_tag and reader.properties.get("max_seqno") == 0:
-        found["min_seqno"] = found["max_seqno"] = 0  # ingested: what was counted is what the manifest says
-    for name, count in found.items():
-        if reader.properties.get(name) != count:
+    memset(cython.address(s), 0, cython.sizeof(Survey))
+    if cancel is not None:
+        s.cancelled = cython.address(cancel.raised)
+    try:
+        with cython.nogil:
+            status = survey(t, cython.address(s), cython.address(f))
+        if status == ST_END:
+            return None
+        if status != ST_OK:
+            raise_failure(cython.address(f))
+        problems: list = []
+        i: cython.size_t
+        for i in range(s.finding_count):
+            problems.append((s.findings[i].offset, cython.cast(bytes, s.findings[i].what).decode()))
+        properties: object = None
+        if s.properties != cython.NULL:
+            properties = cython.cast(cython.p_char, s.properties)[: s.properties_bytes]
+        return {
+            "size_bytes": s.size_bytes,
+            "xxh128": hash_hex(s.xxh128),
+            "problems": problems,
+            "whole": bool(s.whole),
+            "properties": properties,
+            "properties_offset": t.footer.properties_offset,
+            "entries": s.entries,
+            "keys": s.keys,
+            "tombstones": s.tombstones,
+            "weak_tombstones": s.weak_tombstones,
+            "min_seqno": s.min_seqno,
+            "max_seqno": s.max_seqno,
+            "raw_bytes": s.raw_bytes,
+            "blocks": t.blocks,
+        }
+    finally:
+        release(cython.address(s))
+
+
+def check_table(reader: TableReader) -> dict:
+    """CorruptionError for the first thing that is wrong, or what was counted: it is what the properties say."""
+    found: dict = survey_table(reader)
+    for offset, what in found["problems"]:
+        raise CorruptionError(what, path=reader.path, offset=offset)
+    properties: dict = reader.properties or json.loads(found["properties"])
+    names: tuple = (
+        "entries",
+        "keys",
+        "tombstones",
+        "weak_tombstones",
+        "min_seqno",
+        "max_seqno",
+        "raw_bytes",
+    )
+    counted: dict = {name: found[name] for name in names}
+    if reader.table.seqno_tag and properties.get("max_seqno") == 0:
+        counted["min_seqno"] = counted["max_seqno"] = 0  # ingested: what was counted is what the manifest says
+    for name, count in counted.items():
+        if properties.get(name) != count:
             raise CorruptionError(
-                f"the properties say {reader.properties.get(name)} {name}, there are {count}",
+                f"the properties say {properties.get(name)} {name}, there are {count}",
                 path=reader.path,
                 offset=reader.table.footer.properties_offset,
             )
-    return found
+    return counted
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def walk(t: cython.pointer[Table], census: cython.pointer[Census], f: cython.pointer[Failure]) -> cython.int:
-    c: RunCursor
-    run_init(cython.address(c), cython.address(t), 1, RUN_STREAM)
-    status: cython.int = run_first(cython.address(c), f)
-    while status == ST_OK:
-        status = visit(t, cython.address(c), census, f)
-        if status == ST_OK:
-            status = run_next(cython.address(c), f)
-    run_close(cython.address(c))
-    free(census.previous)
-    return ST_OK if status == ST_END else status
+def release(s: cython.pointer[Survey]) -> cython.void:
+    XXH3_freeState(s.state)
+    free(s.previous)
+    free(s.chunk)
+    free(s.plain)
+    free(s.key)
+    free(s.findings)
+    free(s.properties)
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def visit(
+def note(s: cython.pointer[Survey], offset: uint64_t, what: cython.p_const_char) -> cython.int:
+    """Keep a finding. ST_OK or ST_NOMEM."""
+    needed: cython.size_t = (s.finding_count + 1) * cython.sizeof(Finding)
+    memory: cython.pointer[uint8_t] = cython.cast(cython.pointer[uint8_t], s.findings)
+    if not reserve(cython.address(memory), cython.address(s.finding_capacity_bytes), needed):
+        s.findings = cython.cast(cython.pointer[Finding], memory)
+        return ST_NOMEM
+    s.findings = cython.cast(cython.pointer[Finding], memory)
+    s.findings[s.finding_count].offset = offset
+    s.findings[s.finding_count].what = what
+    s.finding_count += 1
+    return ST_OK
+
+
+# ---- the file ----
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def survey(t: cython.pointer[Table], s: cython.pointer[Survey], f: cython.pointer[Failure]) -> cython.int:
+    """ST_OK, ST_END where it was cancelled, or a failure in f: what is damaged is a finding, not a failure."""
+    fd: cython.int
+    size: int64_t
+    status: cython.int = table_ensure(t, f)
+    sound: cython.bint = status == ST_OK
+    if status == ST_CORRUPT:
+        if note(s, f.offset, f.what) != ST_OK:
+            return fail_nomem(f)
+    elif status != ST_OK:
+        return status
+    s.state = XXH3_createState()
+    if s.state == cython.NULL:
+        return fail_nomem(f)
+    XXH3_128bits_reset(s.state)
+    fd = descriptor_acquire(t.descriptors, cython.address(t.descriptor))
+    if fd < 0:
+        return fail_io(f, t.path, -fd)
+    size = file_size(fd)
+    if size < 0:
+        status = fail_io(f, t.path, cython.cast(cython.int, -size))
+    else:
+        s.size_bytes = size
+        s.whole = sound
+        status = survey_data(t, s, fd, f) if sound else ST_OK
+        if status == ST_OK and s.whole:
+            status = survey_tail(t, s, fd, f)
+        elif status == ST_OK and not sound:
+            status = hash_rest(t, s, fd, 0, f)
+        elif status == ST_OK:
+            status = hash_rest(t, s, fd, t.footer.filter_offset, f)
+    descriptor_release(t.descriptors, cython.address(t.descriptor))
+    s.xxh128 = XXH3_128bits_digest(s.state)
+    return status
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def read_chunk(
     t: cython.pointer[Table],
-    c: cython.pointer[RunCursor],
-    census: cython.pointer[Census],
+    s: cython.pointer[Survey],
+    fd: cython.int,
+    offset: uint64_t,
+    n: cython.size_t,
     f: cython.pointer[Failure],
 ) -> cython.int:
-    offset: uint64_t = t.block_offsets[c.block_index]
-    order: cython.int = -1
-    seqno: uint64_t = c.tag >> 8
-    if census.entries > 0:
-        order = fj_compare(census.previous, census.previous_bytes, c.key, c.key_bytes)
-        if order > 0 or (order == 0 and census.previous_tag <= c.tag):
-            return fail_corrupt(f, t.path, offset, "entries out of order")
-    elif fj_compare(t.smallest, t.smallest_bytes, c.key, c.key_bytes) != 0:
-        return fail_corrupt(f, t.path, offset, "the smallest key is not that of the properties")
-    if order != 0:
-        if not table_covers(t, c.key, c.key_bytes):
-            return fail_corrupt(f, t.path, offset, "a key outside the range of the table")
-        if not table_may_contain(t, fj_xxh64(c.key, c.key_bytes)):
-            return fail_corrupt(f, t.path, offset, "a key that the filter does not know")
-        if table_find_block(t, c.key, c.key_bytes) != c.block_index:
-            return fail_corrupt(f, t.path, offset, "a key that the index does not lead to")
-        if not reserve(
-            cython.address(census.previous), cython.address(census.previous_capacity_bytes), c.key_bytes
-        ):
+    """n bytes into the chunk, and into the hash."""
+    got: int64_t
+    if s.cancelled != cython.NULL and fj_atomic_load(s.cancelled) != 0:
+        return ST_END
+    if not reserve(cython.address(s.chunk), cython.address(s.chunk_capacity_bytes), n):
+        return fail_nomem(f)
+    got = file_pread(fd, s.chunk, n, offset)
+    if got < 0:
+        return fail_io(f, t.path, cython.cast(cython.int, -got))
+    if cython.cast(cython.size_t, got) < n:
+        s.whole = False
+        memset(s.chunk + got, 0, n - got)  # what is not there matches no checksum
+        if note(s, offset + got, "the file is shorter than it was") != ST_OK:
             return fail_nomem(f)
-        memcpy(census.previous, c.key, c.key_bytes)
-        census.previous_bytes = c.key_bytes
-        census.keys += 1
-    if c.entry_index + 1 == c.block.count and not is_last_key(t, c):
-        return fail_corrupt(f, t.path, offset, "a block whose last key is not that of the index")
-    if census.entries == 0 or seqno < census.min_seqno:
-        census.min_seqno = seqno
-    if seqno > census.max_seqno:
-        census.max_seqno = seqno
-    census.previous_tag = c.tag
-    census.entries += 1
-    census.tombstones += (c.tag & 0xFF) == KIND_TOMBSTONE
-    census.weak_tombstones += (c.tag & 0xFF) == KIND_WEAK_TOMBSTONE
-    census.raw_bytes += c.key_bytes + c.value_bytes
+    XXH3_128bits_update(s.state, s.chunk, got)
     return ST_OK
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def is_last_key(t: cython.pointer[Table], c: cython.pointer[RunCursor]) -> cython.bint:
-    start: uint32_t = t.key_offsets[c.block_index]
-    n: uint32_t = t.key_offsets[c.block_index + 1] - start
-    return fj_compare(t.keys + start, n, c.key, c.key_bytes) == 0
+def hash_rest(
+    t: cython.pointer[Table],
+    s: cython.pointer[Survey],
+    fd: cython.int,
+    offset: uint64_t,
+    f: cython.pointer[Failure],
+) -> cython.int:
+    n: uint64_t
+    status: cython.int = ST_OK
+    while offset < s.size_bytes and status == ST_OK:
+        n = s.size_bytes - offset
+        if n > CHUNK_BYTES:
+            n = CHUNK_BYTES
+        status = read_chunk(t, s, fd, offset, n, f)
+        offset += n
+    return status
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def survey_data(
+    t: cython.pointer[Table], s: cython.pointer[Survey], fd: cython.int, f: cython.pointer[Failure]
+) -> cython.int:
+    i: uint32_t = 0
+    end: uint32_t
+    start: uint64_t
+    status: cython.int = ST_OK
+    while i < t.blocks:
+        start = t.block_offsets[i]
+        end = i + 1
+        while end < t.blocks and t.block_offsets[end + 1] - start <= CHUNK_BYTES:
+            end += 1
+        status = read_chunk(t, s, fd, start, t.block_offsets[end] - start, f)
+        if status != ST_OK:
+            return status
+        while i < end:
+            status = survey_block(
+                t,
+                s,
+                i,
+                s.chunk + (t.block_offsets[i] - start),
+                t.block_offsets[i + 1] - t.block_offsets[i],
+            )
+            if status == ST_NOMEM:
+                return fail_nomem(f)
+            i += 1
+    return ST_OK
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def survey_tail(
+    t: cython.pointer[Table], s: cython.pointer[Survey], fd: cython.int, f: cython.pointer[Failure]
+) -> cython.int:
+    """Hash filter, index, properties and footer, which opening has checked; keep the properties."""
+    start: uint64_t = t.footer.filter_offset
+    why: cython.p_const_char = cython.NULL
+    status: cython.int = read_chunk(t, s, fd, start, s.size_bytes - start, f)
+    if status != ST_OK:
+        return status
+    status = trailer_open(
+        s.chunk + (t.footer.properties_offset - start),
+        t.footer.properties_bytes,
+        BLOCK_PROPERTIES,
+        t.footer.properties_offset,
+        cython.address(s.properties),
+        cython.address(s.properties_bytes),
+        cython.address(why),
+    )
+    if status == ST_CORRUPT:
+        status = note(s, t.footer.properties_offset, why)
+    return fail_nomem(f) if status != ST_OK else ST_OK
+
+
+# ---- a block ----
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def survey_block(
+    t: cython.pointer[Table], s: cython.pointer[Survey], i: uint32_t, block: cbytes, n: cython.size_t
+) -> cython.int:
+    """ST_OK or ST_NOMEM."""
+    plain: cbytes = cython.NULL
+    plain_bytes: uint32_t = 0
+    nomem: cython.bint = False
+    why: cython.p_const_char = open_block(
+        s, block, n, t.block_offsets[i], cython.address(plain), cython.address(plain_bytes), cython.address(nomem)
+    )
+    if why == cython.NULL and not nomem:
+        why = survey_entries(t, s, i, plain, plain + plain_bytes, cython.address(nomem))
+    if nomem:
+        return ST_NOMEM
+    if why == cython.NULL:
+        return ST_OK
+    s.whole = False
+    s.has_previous = False
+    return note(s, t.block_offsets[i], why)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def open_block(
+    s: cython.pointer[Survey],
+    block: cbytes,
+    n: cython.size_t,
+    offset: uint64_t,
+    plain: cython.pointer[cbytes],
+    plain_bytes: cython.pointer[uint32_t],
+    nomem: cython.pointer[cython.bint],
+) -> cython.p_const_char:
+    """As trailer_open, but without memory of its own: NULL, or what is wrong."""
+    if n < TRAILER_BYTES:
+        return "a block too short for its trailer"
+    stored_bytes: cython.size_t = n - TRAILER_BYTES
+    trailer: cbytes = block + stored_bytes
+    raw_bytes: uint32_t = fj_load32(trailer)
+    codec: cython.int = trailer[4]
+    if fj_load64(trailer + 8) != XXH3_64bits_withSeed(block, stored_bytes + 8, offset):
+        return "the checksum of a block does not match"
+    if trailer[5] != BLOCK_DATA or trailer[6] != 0 or trailer[7] != 0:
+        return "a block of another kind than expected"
+    if codec > CODEC_ZSTD or not raw_size_plausible(codec, stored_bytes, raw_bytes):
+        return "a block with an impossible size or an unknown codec"
+    plain_bytes[0] = raw_bytes
+    if codec == CODEC_NONE:
+        plain[0] = block
+        if raw_bytes != stored_bytes:
+            return "a block of another size than it says"
+        return cython.NULL
+    if not reserve(cython.address(s.plain), cython.address(s.plain_capacity_bytes), raw_bytes):
+        nomem[0] = True
+        return cython.NULL
+    plain[0] = s.plain
+    status: cython.int = decompress(codec, block, stored_bytes, s.plain, raw_bytes)
+    nomem[0] = status == ST_NOMEM
+    if status == ST_CORRUPT:
+        return "a block that does not decompress"
+    return cython.NULL
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def survey_entries(
+    t: cython.pointer[Table],
+    s: cython.pointer[Survey],
+    block_index: uint32_t,
+    p: cbytes,
+    end: cbytes,
+    nomem: cython.pointer[cython.bint],
+) -> cython.p_const_char:
+    """NULL, or what is wrong."""
+    i: uint64_t
+    count: uint64_t = 0
+    prefix_bytes: uint64_t = 0
+    e: Parsed
+    why: cython.p_const_char
+    p = fj_get_varint(p, end, cython.address(count))
+    if p == cython.NULL or count == 0 or count > cython.cast(uint64_t, end - p) // 3:
+        return "a block with an impossible number of entries"
+    p = fj_get_varint(p, end, cython.address(prefix_bytes))
+    if p == cython.NULL or prefix_bytes > MAX_KEY_BYTES or prefix_bytes > cython.cast(uint64_t, end - p):
+        return "a block with an impossible prefix"
+    if prefix_bytes > 0:
+        if not reserve(cython.address(s.key), cython.address(s.key_capacity_bytes), MAX_KEY_BYTES + 1):
+            nomem[0] = True
+            return cython.NULL
+        memcpy(s.key, p, prefix_bytes)
+        p += prefix_bytes
+    e.prefix_bytes = prefix_bytes
+    for i in range(count):
+        why = parse_entry(t, cython.address(p), end, cython.address(e))
+        if why == cython.NULL:
+            why = visit(t, s, cython.address(e), i == 0, block_index == 0)
+        if why != cython.NULL:
+            return why
+    if p != end:
+        return "bytes behind the last entry of a block"
+    return keep_last(t, s, block_index, cython.address(e), nomem)
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def parse_entry(
+    t: cython.pointer[Table], at: cython.pointer[cbytes], end: cbytes, e: cython.pointer[Parsed]
+) -> cython.p_const_char:
+    """The entry at *at, which is moved behind it. NULL, or what is wrong."""
+    p: cbytes = at[0]
+    packed: uint64_t = 0
+    p = fj_get_varint(p, end, cython.address(e.suffix_bytes))
+    if p == cython.NULL or e.suffix_bytes > MAX_KEY_BYTES - e.prefix_bytes:
+        return "an entry with an impossible key length"
+    p = fj_get_varint(p, end, cython.address(e.value_bytes))
+    if p == cython.NULL:
+        return "an entry with an impossible value length"
+    p = fj_get_varint(p, end, cython.address(packed))
+    if p == cython.NULL or packed >> 59 != 0 or packed & 7 > KIND_WEAK_TOMBSTONE:
+        return "an entry with an impossible tag"
+    # The first test keeps the sum of the second from wrapping around.
+    if e.value_bytes > cython.cast(uint64_t, end - p) or e.suffix_bytes + e.value_bytes > cython.cast(
+        uint64_t, end - p
+    ):
+        return "an entry that does not end within its block"
+    if t.seqno_tag != 0:
+        if packed >> 3 != 0 and packed >> 3 != t.seqno_tag >> 8:
+            return "an entry with another seqno than the manifest says"
+        packed = t.seqno_tag >> 8 << 3 | packed & 7
+    e.tag = packed >> 3 << 8 | packed & 7
+    e.suffix = p
+    at[0] = p + e.suffix_bytes + e.value_bytes
+    return cython.NULL
+
+
+@cython.cfunc
+@cython.inline
+@cython.nogil
+@cython.exceptval(check=False)
+def visit(
+    t: cython.pointer[Table],
+    s: cython.pointer[Survey],
+    e: cython.pointer[Parsed],
+    first_of_block: cython.bint,
+    first_block: cython.bint,
+) -> cython.p_const_char:
+    """Order, filter and counts of one entry. NULL, or what is wrong."""
+    key: cbytes = e.suffix
+    key_bytes: cython.size_t = e.prefix_bytes + e.suffix_bytes
+    order: cython.int = -1
+    seqno: uint64_t = e.tag >> 8
+    kind: uint64_t = e.tag & 0xFF
+    if not first_of_block:  # the prefix is the same
+        order = fj_compare(s.before, s.before_bytes, e.suffix, e.suffix_bytes)
+    if e.prefix_bytes > 0 and order != 0:
+        memcpy(s.key + e.prefix_bytes, e.suffix, e.suffix_bytes)
+        key = s.key
+    if first_of_block and s.has_previous:
+        order = fj_compare(s.previous, s.previous_bytes, key, key_bytes)
+    if order > 0 or (order == 0 and s.before_tag <= e.tag):
+        return "entries out of order"
+    if order != 0:
+        if t.filter_lines != 0 and not filter_may_contain(
+            t.filter, t.filter_lines, t.filter_probes, fj_xxh64(key, key_bytes)
+        ):
+            return "a key that the filter does not know"
+        s.keys += 1
+    if first_block and first_of_block and fj_compare(t.smallest, t.smallest_bytes, key, key_bytes) != 0:
+        return "the smallest key is not that of the properties"
+    if s.entries == 0 or seqno < s.min_seqno:
+        s.min_seqno = seqno
+    if seqno > s.max_seqno:
+        s.max_seqno = seqno
+    s.entries += 1
+    s.tombstones += kind == KIND_TOMBSTONE
+    s.weak_tombstones += kind == KIND_WEAK_TOMBSTONE
+    s.raw_bytes += key_bytes + e.value_bytes
+    s.before = e.suffix
+    s.before_bytes = e.suffix_bytes
+    s.before_tag = e.tag
+    return cython.NULL
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def keep_last(
+    t: cython.pointer[Table],
+    s: cython.pointer[Survey],
+    block_index: uint32_t,
+    e: cython.pointer[Parsed],
+    nomem: cython.pointer[cython.bint],
+) -> cython.p_const_char:
+    """The last key of a block must be that of the index, which knows the largest; the next block goes on from
+    it.
+    """
+    start: uint32_t = t.key_offsets[block_index]
+    n: uint32_t = t.key_offsets[block_index + 1] - start
+    key_bytes: cython.size_t = e.prefix_bytes + e.suffix_bytes
+    if not reserve(cython.address(s.previous), cython.address(s.previous_capacity_bytes), key_bytes + 1):
+        nomem[0] = True
+        return cython.NULL
+    if e.prefix_bytes > 0:
+        memcpy(s.previous, s.key, e.prefix_bytes)
+    memcpy(s.previous + e.prefix_bytes, e.suffix, e.suffix_bytes)
+    if fj_compare(t.keys + start, n, s.previous, key_bytes) != 0:
+        return "a block whose last key is not that of the index"
+    s.previous_bytes = key_bytes
+    s.has_previous = True
+    return cython.NULL
