@@ -10,7 +10,11 @@
 For asyncio: `import fjeld.aio`.
 """
 
+from fjeld.backup.file_checks import Problem
 from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.inspect import InspectedPartition, Inspection, inspect
+from fjeld.backup.report import VerifyReport
+from fjeld.backup.verify import verify
 from fjeld.batch import Batch
 from fjeld.errors import (
     CancelledError,
@@ -30,6 +34,8 @@ from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, Pers
 from fjeld.partition import Partition
 from fjeld.pin import Pin, PinnedFile
 from fjeld.prometheus import prometheus_text
+from fjeld.readonly.keyspace import ReadOnlyKeyspace, open_readonly
+from fjeld.readonly.partition import ReadOnlyPartition
 from fjeld.snapshot import Snapshot
 
 __version__ = "0.1.0"
@@ -44,6 +50,8 @@ __all__ = [
     "CorruptionError",
     "Fifo",
     "FjeldError",
+    "InspectedPartition",
+    "Inspection",
     "InvalidOptionError",
     "Keyspace",
     "KeyspaceOptions",
@@ -56,11 +64,18 @@ __all__ = [
     "Pin",
     "PinnedFile",
     "PoisonedError",
+    "Problem",
+    "ReadOnlyKeyspace",
+    "ReadOnlyPartition",
     "SizeTiered",
     "Snapshot",
     "UnsupportedFormatError",
+    "VerifyReport",
     "__version__",
     "expiring",
+    "inspect",
     "open",
+    "open_readonly",
     "prometheus_text",
+    "verify",
 ]

@@ -15,9 +15,8 @@ from fjeld.backup.checkpoint import take_checkpoint
 from fjeld.backup.info import CheckpointInfo
 from fjeld.backup.progress import Progress
 from fjeld.batch import Batch
+from fjeld.content_digest import content_digest
 from fjeld.engine import Engine
-from fjeld.kernel.checksum import Xxh128
-from fjeld.kernel.digest import digest_entries
 from fjeld.manifest.fields import check_partition_name
 from fjeld.opening import open_engine
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
@@ -136,9 +135,9 @@ class Keyspace:
                 raise TypeError(f"snapshot must be a Snapshot, not {type(snapshot).__name__}")
             if not snapshot.is_of(self._engine):
                 raise ValueError("the snapshot is of another keyspace")
-            return _digest(snapshot)
+            return content_digest(snapshot)
         with self.snapshot() as now:
-            return _digest(now)
+            return content_digest(now)
 
     # ---- backup ----
 
@@ -225,17 +224,6 @@ class Keyspace:
 def _require_name(name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
-
-
-def _digest(snapshot: Snapshot) -> str:
-    total = Xxh128()
-    for name in snapshot.partitions():
-        encoded = name.encode()
-        content = Xxh128()
-        count = digest_entries(snapshot.partition(name), content)
-        total.update(len(encoded).to_bytes(2, "little") + encoded + count.to_bytes(8, "little"))
-        total.update(bytes.fromhex(content.hexdigest()))
-    return total.hexdigest()
 
 
 def open(  # noqa: A001 - the name that users expect of a store

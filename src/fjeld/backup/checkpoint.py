@@ -38,7 +38,7 @@ from fjeld.manifest.state import FileRecord, Parent
 from fjeld.manifest.version import Version
 from fjeld.sync_points import sync_point
 
-__all__ = ["Source", "take_checkpoint"]
+__all__ = ["EPOCH", "Source", "check_metadata", "checkpoint_of", "take_checkpoint", "write_metadata"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,7 +86,7 @@ def take_checkpoint(
     started = time.perf_counter()
     source.check_open()
     path = _check_target(source.path, os.fsdecode(target))
-    metadata = _check_metadata(metadata)
+    metadata = check_metadata(metadata)
     if link not in ("auto", "never"):
         raise InvalidOptionError(f'link must be "auto" or "never", not {link!r}')
     opened: Any = None
@@ -105,8 +105,8 @@ def take_checkpoint(
             linker = _move(source.path, staging.path, records, link, progress, cancel)
             sync_point("backup:linked")
             source.check_open()
-            version = _checkpoint_of(pinned, cut.seqno)
-            _write_metadata(staging.path, version, records, created_at, metadata)
+            version = checkpoint_of(pinned, cut.seqno)
+            write_metadata(staging.path, version, records, created_at, metadata)
             sync_point("backup:written")
             source.check_open()
             staging.publish()
@@ -156,7 +156,7 @@ def _check_target(source: str, target: str) -> str:
     return path
 
 
-def _check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def check_metadata(metadata: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The caller's metadata as it will be read back."""
     if metadata is None:
         return None
@@ -185,7 +185,7 @@ def _move(
     return linker
 
 
-def _checkpoint_of(pinned: Version, seqno: int) -> Version:
+def checkpoint_of(pinned: Version, seqno: int) -> Version:
     """The version that the checkpoint is: the pinned one with an identity of its own."""
     return replace(
         pinned,
@@ -196,7 +196,7 @@ def _checkpoint_of(pinned: Version, seqno: int) -> Version:
     )
 
 
-def _write_metadata(
+def write_metadata(
     staging: str,
     version: Version,
     records: Sequence[FileRecord],

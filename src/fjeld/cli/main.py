@@ -20,6 +20,7 @@ from fjeld.cli.params import json_option
 from fjeld.cli.put import put
 from fjeld.cli.scan import scan
 from fjeld.cli.stats import stats
+from fjeld.cli.verify import verify
 
 __all__ = ["cli", "main"]
 
@@ -56,7 +57,7 @@ def cli() -> None:
     """Fjeld: an embedded, ordered key-value store that is backed up while it runs."""
 
 
-for _verb in (info, ls, get, put, scan, backup, compact, stats, digest, bench, demo):
+for _verb in (info, ls, get, put, scan, backup, verify, compact, stats, digest, bench, demo):
     cli.add_command(_verb)
 
 

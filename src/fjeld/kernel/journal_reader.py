@@ -264,7 +264,16 @@ class JournalReader:
     `descriptor`: of the open file, which has lost its name perhaps; it is borrowed.
     """
 
-    def __cinit__(self, path: str, number: int, *, allow_torn: bool, after_seqno: int = 0, end_bytes=None, descriptor: int = -1):
+    def __cinit__(
+        self,
+        path: str,
+        number: int,
+        *,
+        allow_torn: bool,
+        after_seqno: int = 0,
+        end_bytes=None,
+        descriptor: int = -1,
+    ):
         self.path = path
         self.number = number
         self.allow_torn = allow_torn
@@ -446,10 +455,11 @@ class JournalReader:
 
     def restart(self, after_seqno: int):
         """Back to the first record, of the same bytes: what its writer has added since is not read."""
-        if self.outcome is None:
-            raise ValueError("a journal is read again from its end only")
-        self.stop = self.position
-        self.ended = self.outcome
+        if self.ended is None:
+            if self.outcome is None:
+                raise ValueError("a journal is read again once it was read to its end")
+            self.stop = self.position
+            self.ended = self.outcome
         self.outcome = None
         self.torn_offset = None
         self.after_seqno = after_seqno

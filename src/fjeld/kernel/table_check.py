@@ -125,7 +125,9 @@ def check_table(reader: TableReader) -> dict:
     )
     counted: dict = {name: found[name] for name in names}
     if reader.table.seqno_tag and properties.get("max_seqno") == 0:
-        counted["min_seqno"] = counted["max_seqno"] = 0  # ingested: what was counted is what the manifest says
+        counted["min_seqno"] = counted["max_seqno"] = (
+            0  # ingested: what was counted is what the manifest says
+        )
     for name, count in counted.items():
         if properties.get(name) != count:
             raise CorruptionError(
@@ -330,7 +332,13 @@ def survey_block(
     plain_bytes: uint32_t = 0
     nomem: cython.bint = False
     why: cython.p_const_char = open_block(
-        s, block, n, t.block_offsets[i], cython.address(plain), cython.address(plain_bytes), cython.address(nomem)
+        s,
+        block,
+        n,
+        t.block_offsets[i],
+        cython.address(plain),
+        cython.address(plain_bytes),
+        cython.address(nomem),
     )
     if why == cython.NULL and not nomem:
         why = survey_entries(t, s, i, plain, plain + plain_bytes, cython.address(nomem))
