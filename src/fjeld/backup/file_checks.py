@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 from fjeld.kernel.cache import BlockCache
@@ -19,12 +19,15 @@ from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.files import CancelFlag
 from fjeld.kernel.replay import replay_journal
 from fjeld.kernel.table import TableReader
-from fjeld.kernel.table_check import TableSurvey, survey_table
+from fjeld.kernel.table_check import survey_table
 from fjeld.manifest import names
 from fjeld.manifest.fields import MAX_SEQNO
 from fjeld.manifest.recovery import Listing
 from fjeld.manifest.state import FileRecord, TableMeta
 from fjeld.recovery.moment import HeldJournal, HeldTable, Moment
+
+if TYPE_CHECKING:  # it exists for type checkers only
+    from fjeld.kernel.table_check import TableSurvey
 
 __all__ = ["FileCheck", "Finding", "Problem", "checks_of", "checks_without_manifest"]
 

@@ -106,7 +106,7 @@ class _Verification:
         else:
             try:
                 leftovers = () if in_use else _leftovers(moment)
-                self._check_manifest(moment, leftovers, opened, document)
+                self._check_manifest(moment, leftovers, in_use, opened, document)
                 self._run_checks(list(checks_of(moment)))
                 replay = self._replay(moment)
                 if scan and not self._problems:
@@ -156,6 +156,7 @@ class _Verification:
         self,
         moment: Moment,
         leftovers: Sequence[str],
+        in_use: bool | None,
         opened: bool,
         document: CheckpointDocument | None,
     ) -> None:
@@ -170,7 +171,7 @@ class _Verification:
         if not manifest.sealed and not moment.journals and any(map(_is_table, leftovers)):
             what = "it is cut short: it has no seal, there is no journal, but tables that it does not name"
             self._add(Problem(name, end, what))
-        elif manifest.torn_bytes:
+        elif manifest.torn_bytes and not in_use:
             self._notes.append(Problem(name, end, "a part of an edit that was never acknowledged"))
         if document is not None:
             if not opened and not manifest.sealed:

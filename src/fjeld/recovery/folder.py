@@ -7,18 +7,24 @@ import os
 from fjeld.errors import CorruptionError
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
-from fjeld.manifest.log import ManifestInfo, read_manifest
+from fjeld.manifest.log import ManifestInfo, ManifestReader
 from fjeld.manifest.recovery import Listing
 from fjeld.manifest.version import Version
 
-__all__ = ["list_folder", "look", "read_version"]
+__all__ = ["list_folder", "look", "open_manifest", "read_version"]
 
 
 def read_version(path: str, manifest: int) -> tuple[Version, ManifestInfo]:
     """The version that manifest number `manifest` leads to."""
+    reader = open_manifest(path, manifest)
+    return reader.version, reader.info()
+
+
+def open_manifest(path: str, manifest: int) -> ManifestReader:
+    """A reader of manifest number `manifest`, which CURRENT names."""
     manifest_path = os.path.join(path, names.manifest_name(manifest))
     try:
-        return read_manifest(manifest_path)
+        return ManifestReader(manifest_path)
     except FileNotFoundError:
         raise CorruptionError(
             f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup",

@@ -3,24 +3,30 @@
 The owner knows nothing of readers: it appends to journals, adds edits to the manifest and deletes files. So
 
     1  read CURRENT and its manifest: a version
-    2  open every table of the version, and every journal from its floor on      a name that is gone: again from 1
-    3  read the journal that is written to, and the empty ones behind it, newest first
-    4  look again: another manifest, or more of this one? Then again from 1; what is open is kept
+    2  open every table of the version, and every journal from its floor on
+    3  read on in the manifest: if the floor has risen, again from 2 with the version of now
+    4  read the journal that is written to, and the empty ones behind it, newest first
+    5  read on in the manifest: if an edit since 2 was not one of maintenance, again from 2
 
 Why that is one state:
 
-  - An edit is in the manifest before its files are deleted and before what follows it is written. Nothing between
-    1 and 4 was an edit, so no file of the version was deleted for one, no partition was cleared or dropped, and no
-    journal had retired when the journals were listed: none can be missing unseen.
+  - An edit is in the manifest before its files are deleted, and before what follows it is written. A name that is
+    gone, and no edit since: the file is missing. Else the version of now knows better.
+  - Journals are deleted after the edit that raises the floor. The floor was the same after they were opened, so
+    all of them were there.
+  - Flush, compaction, sealing, finishing and retirement change where entries lie, not which there are: the version with
+    its files, all open, shows the same with the journals of a later time. What creates, drops, clears or ingests
+    changes what there is, and no journal before it may be shown with a version after it, nor the other way round.
   - A journal is sealed before the next one gets its first record. Read newest first, a journal is read to its end
     at least up to where the next one began: there is no gap. Those before the newest with records change no
     more (but for their unused tails), so their bytes are read later, out of the open file.
-  - A record counts when its checksum is valid. What was in flight is not there yet; what is written after 3 is
+  - A record counts when its checksum is valid. What was in flight is not there yet; what is written after 4 is
     not read (`JournalReader.restart`).
-  - Open files outlive their names, so after 4 nothing can be taken away.
+  - Open files outlive their names, so after 5 nothing can be taken away.
 
-An error of what was read is believed when a second attempt meets the same: the first may have met a journal
-that was being made.
+A turn costs what has changed since the one before: files stay open, the manifest is read on. So a busy owner is caught
+up with, however large the keyspace is. An error of what was read is believed when a second turn meets the same: the
+first may have met a journal that was being made.
 
 Alternatives: a lock shared with the owner (it would have to write, and readers could hold it up); a registry of
 readers (the same, and a reader that dies leaves an entry); copying what is read (the size of the store, each time).
@@ -31,8 +37,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fjeld.errors import CorruptionError
@@ -44,21 +49,30 @@ from fjeld.kernel.replay import replay_journal
 from fjeld.kernel.table import TableReader
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
+from fjeld.manifest.edit import (
+    Change,
+    ChangeTables,
+    Counters,
+    Edit,
+    FinishJournal,
+    RetireJournals,
+    SealJournal,
+)
 from fjeld.manifest.fields import MAX_SEQNO
-from fjeld.manifest.log import ManifestInfo
+from fjeld.manifest.log import ManifestInfo, ManifestReader
 from fjeld.manifest.recovery import JournalReplay, Listing, plan_recovery
 from fjeld.manifest.state import TableMeta
 from fjeld.manifest.version import Version
-from fjeld.recovery.folder import list_folder, look, read_version
+from fjeld.recovery.folder import list_folder, open_manifest
 from fjeld.recovery.limits import allow_descriptors, too_many_files
 from fjeld.sync_points import sync_point
 
 __all__ = ["HeldJournal", "HeldTable", "Moment", "read_moment"]
 
-# An attempt takes milliseconds, and edits come a few in a second: the second or third succeeds. With these
-# pauses it is given up after some ten seconds.
+# A turn takes milliseconds; what makes another one necessary comes a few times in a second. With these pauses it
+# is given up after some ten seconds.
 ATTEMPTS = 300
-ATTEMPTS_WITHOUT_PAUSE = 3
+ATTEMPTS_WITHOUT_PAUSE = 20
 LONGEST_PAUSE_SECONDS = 0.05
 
 
@@ -145,7 +159,10 @@ class Moment:
     """One state of a keyspace, its files held."""
 
     path: str
+    reader: ManifestReader
+    """Of the manifest: it may be further than `version`."""
     manifest: ManifestInfo
+    """What was met up to `version`."""
     version: Version
     listing: Listing
     tables: dict[int, HeldTable]
@@ -164,7 +181,7 @@ class Moment:
     def mark(self) -> tuple[object, ...]:
         """Two moments of one path with the same mark show the same."""
         journals = tuple((journal.replay.number, journal.last_seqno) for journal in self.journals)
-        return (self.version.id, self.manifest.number, self.manifest.size_bytes, journals)
+        return (self.version.id, self.manifest.number, self.manifest.edits, journals)
 
     def open_journal(self, replay: JournalReplay, after_seqno: int) -> JournalReader:
         """A reader at the beginning of one of the journals."""
@@ -176,8 +193,15 @@ class Moment:
             journal.close()
 
 
+def _is_maintenance(change: Change) -> bool:
+    """Does it change only where entries lie, not which there are? Of a kind that is not known here: no."""
+    if isinstance(change, ChangeTables):
+        return bool(change.removed) or change.flushed_seqno is not None  # else it is an ingestion
+    return isinstance(change, (SealJournal, FinishJournal, RetireJournals, Counters))
+
+
 class _ChangedError(Exception):
-    """The owner was faster: look again."""
+    """The owner was faster: another turn."""
 
 
 def read_moment(
@@ -190,33 +214,38 @@ def read_moment(
 ) -> Moment:
     """A consistent state of the keyspace in the folder `path` (absolute). Release its journals.
 
-    reuse: tables that are open in it are taken from there. lenient: files that cannot be opened are listed.
+    reuse: what is open in it is taken from there. lenient: files that cannot be opened are listed.
 
-    Requires: the marker was checked. UnsupportedFormatError, CorruptionError; OSError (EMFILE) where so many files may not be
-    open; BlockingIOError where the owner changed the keyspace during every attempt.
+    Requires: the marker was checked. UnsupportedFormatError, CorruptionError; OSError (EMFILE) where so many files
+    may not be open; BlockingIOError where the owner changed the keyspace during every turn.
     """
     reading = _Reading(path, cache, descriptors, reuse, lenient)
     seen: tuple[object, ...] | None = None
-    for attempt in range(ATTEMPTS):
-        if attempt >= ATTEMPTS_WITHOUT_PAUSE:
-            time.sleep(min(LONGEST_PAUSE_SECONDS, 0.001 * attempt))
-        try:
-            return reading.attempt()
-        except _ChangedError:
-            continue
-        except CorruptionError as error:
-            if seen == (error.path, error.offset, error.what):
-                raise
-            seen = (error.path, error.offset, error.what)
+    try:
+        for attempt in range(ATTEMPTS):
+            if attempt >= ATTEMPTS_WITHOUT_PAUSE:
+                time.sleep(min(LONGEST_PAUSE_SECONDS, 0.001 * (attempt - ATTEMPTS_WITHOUT_PAUSE)))
+            try:
+                return reading.turn()
+            except _ChangedError:
+                continue
+            except CorruptionError as error:
+                if seen == (error.path, error.offset, error.what):
+                    raise
+                seen = (error.path, error.offset, error.what)
+                reading.start_over()
+    finally:
+        reading.let_go()
     raise BlockingIOError(
         errno.EAGAIN,
-        f"the keyspace was changed during each of {ATTEMPTS} attempts to read it: try again later, or read a checkpoint",
+        f"the keyspace was changed during each of {ATTEMPTS} attempts to read it: "
+        "try again later, or read a checkpoint",
         path,
     )
 
 
 class _Reading:
-    """The attempts to read one moment; tables stay open from one to the next."""
+    """The turns of reading one moment; what is open stays open from one to the next."""
 
     def __init__(
         self,
@@ -230,33 +259,46 @@ class _Reading:
         self._cache = cache
         self._descriptors = descriptors
         self._lenient = lenient
+        self._manifest = None if reuse is None else reuse.reader
         self._id = None if reuse is None else reuse.version.id
-        self._held = {} if reuse is None else dict(reuse.tables)
+        self._tables = {} if reuse is None else dict(reuse.tables)
+        self._journals: dict[JournalReplay, HeldJournal] = {}
         self._failed: dict[str, OSError] = {}
 
-    def attempt(self) -> Moment:
-        number = read_current(self._path)
-        try:
-            version, manifest = read_version(self._path, number)
-        except CorruptionError:
-            if look(self._path)[0] != number:
-                raise _ChangedError from None
-            raise
+    def start_over(self) -> None:
+        """Read all of the manifest again."""
+        self._manifest = None
+
+    def let_go(self) -> None:
+        """Close the journals that no moment has taken."""
+        for journal in self._journals.values():
+            journal.close()
+        self._journals = {}
+
+    def turn(self) -> Moment:
+        manifest = self._manifest_of_now()
+        version, info = manifest.version, manifest.info()
         sync_point("moment:manifest")
-        seen = (number, manifest.size_bytes)
         self._failed = {}
-        tables = self._hold_tables(version, seen)
+        tables = self._hold_tables(version)
         sync_point("moment:tables")
         listing = list_folder(self._path, lenient=self._lenient)
-        journals = self._hold_journals(version, number, listing, seen)
-        with _closing_on_error(journals):
-            sync_point("moment:journals")
-            self._load(journals)
-            sync_point("moment:loaded")
-            self._require_unchanged(seen)
+        journals = self._hold_journals(version, listing)
+        sync_point("moment:journals")
+        edits = self._edits_since()
+        if manifest.version.journal_floor != version.journal_floor:
+            raise _ChangedError
+        self._load(journals)
+        sync_point("moment:loaded")
+        edits += self._edits_since()
+        if not all(_is_maintenance(change) for edit in edits for change in edit.changes):
+            raise _ChangedError
+        for journal in journals:
+            del self._journals[journal.replay]
         return Moment(
             path=self._path,
-            manifest=manifest,
+            reader=manifest,
+            manifest=info,
             version=version,
             listing=listing,
             tables=tables,
@@ -264,31 +306,65 @@ class _Reading:
             failed=self._failed,
         )
 
-    def _require_unchanged(self, seen: tuple[int, int]) -> None:
-        if look(self._path) != seen:
-            raise _ChangedError
+    # ---- the manifest ----
 
-    def _hold_tables(self, version: Version, seen: tuple[int, int]) -> dict[int, HeldTable]:
-        if version.id != self._id:  # another keyspace has taken the place of the one that was there
-            self._held, self._id = {}, version.id
+    def _manifest_of_now(self) -> ManifestReader:
+        number = read_current(self._path)
+        if self._manifest is None or self._manifest.number != number:
+            try:
+                self._manifest = open_manifest(self._path, number)
+            except CorruptionError:
+                if read_current(self._path) != number:
+                    raise _ChangedError from None
+                raise
+            if (
+                self._manifest.version.id != self._id
+            ):  # another keyspace has taken the place of the one before
+                self._tables, self._id = {}, self._manifest.version.id
+        else:
+            self._edits_since()
+        return self._manifest
+
+    def _edits_since(self) -> list[Edit]:
+        """What the owner has added to the manifest since it was last looked at."""
+        assert self._manifest is not None
+        number = read_current(self._path)
+        if number != self._manifest.number:
+            raise _ChangedError
+        size_bytes = os.stat(self._manifest.path).st_size if os.path.exists(self._manifest.path) else -1
+        if size_bytes == self._manifest.offset:
+            return []
+        try:
+            found = self._manifest.more()
+        except FileNotFoundError:
+            self._manifest = None
+            raise _ChangedError from None
+        if self._manifest.version.id != self._id:
+            raise _ChangedError
+        return found
+
+    # ---- the files ----
+
+    def _hold_tables(self, version: Version) -> dict[int, HeldTable]:
         metas = {table.number: table for table in version.tables()}
-        self._held = {
-            number: table for number, table in self._held.items() if metas.get(number) == table.meta
+        self._tables = {
+            number: table for number, table in self._tables.items() if metas.get(number) == table.meta
         }
-        missing = [meta for number, meta in metas.items() if number not in self._held]
-        allow_descriptors(len(missing), self._path)
+        missing = [meta for number, meta in metas.items() if number not in self._tables]
+        if missing:
+            allow_descriptors(len(missing), self._path)
         for meta in missing:
             try:
-                self._held[meta.number] = HeldTable(self._path, meta, self._cache, self._descriptors)
+                self._tables[meta.number] = HeldTable(self._path, meta, self._cache, self._descriptors)
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     raise too_many_files(len(metas), self._path) from error
-                self._note_failure(meta.path, error, seen)
-        return dict(self._held)
+                self._note_failure(meta.path, error)
+        return dict(self._tables)
 
-    def _note_failure(self, relative: str, error: OSError, seen: tuple[int, int]) -> None:
-        if isinstance(error, FileNotFoundError):
-            self._require_unchanged(seen)  # else it was replaced, and then deleted
+    def _note_failure(self, relative: str, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError) and self._edits_since():
+            raise _ChangedError  # it was replaced, and then deleted
         if not self._lenient:
             if isinstance(error, FileNotFoundError):
                 raise CorruptionError(
@@ -298,32 +374,41 @@ class _Reading:
             raise error
         self._failed[relative] = error
 
-    def _hold_journals(
-        self, version: Version, manifest: int, listing: Listing, seen: tuple[int, int]
-    ) -> list[HeldJournal]:
+    def _hold_journals(self, version: Version, listing: Listing) -> list[HeldJournal]:
         """Open; what the manifest lists must be there, others may have retired, or never have been used."""
+        assert self._manifest is not None
         complete = Listing(  # what is missing was noted, or is below
             root=listing.root,
             tables=frozenset(names.table_name(table.number) for table in version.tables()),
             journals=listing.journals | {names.journal_name(journal.number) for journal in version.journals},
         )
-        plan = plan_recovery(version, complete, manifest=manifest)
+        plan = plan_recovery(version, complete, manifest=self._manifest.number)
         allow_descriptors(len(plan.journals), self._path)
         held: list[HeldJournal] = []
-        with _closing_on_error(held):
-            for replay in plan.journals:
-                relative = names.journal_path(replay.number)
-                try:
-                    held.append(HeldJournal(os.path.join(self._path, relative), replay))
-                except FileNotFoundError as error:
-                    if replay.meta is None:
-                        raise _ChangedError from None
-                    self._note_failure(relative, error, seen)
-                except OSError as error:
-                    self._note_failure(relative, error, seen)
+        for replay in plan.journals:
+            journal = self._journals.get(replay)
+            if journal is None:
+                journal = self._hold_journal(replay)
+            if journal is not None:
+                self._journals[replay] = journal
+                held.append(journal)
         return held
 
-    def _load(self, journals: list[HeldJournal]) -> None:
+    def _hold_journal(self, replay: JournalReplay) -> HeldJournal | None:
+        relative = names.journal_path(replay.number)
+        try:
+            return HeldJournal(os.path.join(self._path, relative), replay)
+        except FileNotFoundError as error:
+            if replay.meta is None:
+                raise _ChangedError from None
+            self._note_failure(relative, error)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise too_many_files(1, self._path) from error
+            self._note_failure(relative, error)
+        return None
+
+    def _load(self, journals: Sequence[HeldJournal]) -> None:
         for journal in reversed(journals):
             try:
                 if journal.load():
@@ -331,13 +416,3 @@ class _Reading:
             except (CorruptionError, OSError):
                 if not self._lenient:
                     raise
-
-
-@contextmanager
-def _closing_on_error(journals: Iterable[HeldJournal]) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        for journal in journals:
-            journal.close()
-        raise
