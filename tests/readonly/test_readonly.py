@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import shutil
 import subprocess
@@ -163,6 +164,7 @@ def test_a_refresh_keeps_the_tables_that_are_still_there(path: Path) -> None:
         assert kept
         assert all(before[number] is after[number] for number in kept)
         before.clear()
+        del contents
         assert figures_of_open_tables(reading) == len(after)
 
 
@@ -506,11 +508,13 @@ def test_a_failed_refresh_goes_on_with_the_moment_before(path: Path, quick_folde
 @pytest.mark.parametrize("after", range(12))
 def test_a_failed_opening_lets_go_of_everything(path: Path, after: int) -> None:
     with make(path):
+        gc.collect()  # of the tests before
         before = open_files()
         files.inject("open", after, errno.EIO)
         with pytest.raises(OSError, match="Input/output"):
             fjeld.open_readonly(path)
         files.clear_faults()
+        gc.collect()  # the frames of the error
         assert open_files() == before
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fjeld.errors import ClosedError
 from fjeld.kernel.cache import BlockCache
-from fjeld.kernel.commit import REFUSE, Commit
+from fjeld.kernel.commit import Commit
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.memtable import MemtableOwner
@@ -42,19 +42,34 @@ __all__ = ["Reading"]
 UNLIMITED_FILES = 1 << 30
 
 
+class _Refusal:
+    """What the kernel asks (kernel.commit.ReadControl), and why. Apart from the reading, which would be part of a cycle
+    else, and keep its files until the garbage collector comes.
+    """
+
+    def __init__(self) -> None:
+        self.closed_because: str | None = None
+
+    def check(self) -> None:
+        if self.closed_because is not None:
+            raise ClosedError(self.closed_because)
+
+    def refuse_partition(self, core: TreeCore) -> None:
+        self.check()
+        raise ClosedError(f"the partition {core.name!r} was dropped")
+
+
 class Reading:
-    """The state of an open read-only keyspace, and what the kernel asks of it."""
+    """The state of an open read-only keyspace, and what its partitions and snapshots ask."""
 
     def __init__(self, path: str, cache_bytes: int) -> None:
         self.path = path
-        self.closed = False
-        self._closed_because = ""
+        self._refusal = _Refusal()
         self._lock = threading.RLock()
         self._pid = os.getpid()
         self._cache = BlockCache(cache_bytes)
         self._descriptors = DescriptorPool(UNLIMITED_FILES)
-        self._commit = Commit(self)
-        self._commit.attend(REFUSE, True)
+        self._commit = Commit(self._refusal)
         self._lives: dict[str, LivePartition] = {}
         self._now_ns = KeyspaceOptions().now_ns
         self._moment: Moment
@@ -113,8 +128,11 @@ class Reading:
     # ---- what partitions and snapshots ask ----
 
     def check_open(self) -> None:
-        if self.closed:
-            raise ClosedError(self._closed_because)
+        self._refusal.check()
+
+    @property
+    def closed(self) -> bool:
+        return self._refusal.closed_because is not None
 
     def names(self) -> list[str]:
         self.check_open()
@@ -127,7 +145,7 @@ class Reading:
     def check_partition(self, live: LivePartition) -> None:
         self.check_open()
         if live.core.is_refused:
-            self.refuse_partition(live.core)
+            self._refusal.refuse_partition(live.core)
 
     def state_of(self, live: LivePartition) -> PartitionState:
         with self._lock:
@@ -145,12 +163,6 @@ class Reading:
 
     def close_snapshot(self, seqno: int) -> None:
         """Nothing is kept for it but what it holds."""
-
-    # ---- what the kernel asks (kernel.commit.Control) ----
-
-    def refuse_partition(self, core: TreeCore) -> None:
-        self.check_open()
-        raise ClosedError(f"the partition {core.name!r} was dropped")
 
     # ---- figures ----
 
@@ -212,8 +224,7 @@ class Reading:
             self._contents.views.clear()
 
     def _shut(self, reason: str) -> None:
-        self._closed_because = reason
-        self.closed = True
+        self._refusal.closed_because = reason
         for live in self._lives.values():
             live.core.refuse()
 

@@ -270,10 +270,10 @@ class _Reading:
         self._manifest = None
 
     def let_go(self) -> None:
-        """Close the journals that no moment has taken."""
+        """Close what no moment has taken."""
         for journal in self._journals.values():
             journal.close()
-        self._journals = {}
+        self._journals, self._tables = {}, {}
 
     def turn(self) -> Moment:
         manifest = self._manifest_of_now()
