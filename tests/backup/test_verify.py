@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -330,7 +331,8 @@ def test_damaged_manifests(folders: dict[str, Made], kind: str, quick_folder: Pa
     name = manifest_of(made.path).name
     for what, report in every_damage(made, quick_folder, name, manifest_places):
         if report.ok:  # the end of what an owner that died was writing, or only its seal
-            assert report.digest == made.digest, what
+            said = kind == "killed" and (report.notes or report.leftovers)
+            assert report.digest == made.digest or said, what
             assert kind != "checkpoint", what
         else:
             assert report.digest is None, what
@@ -350,7 +352,7 @@ def test_damaged_small_files(folders: dict[str, Made], name: str, quick_folder: 
 def every_damage_but_missing(made: Made, folder: Path, name: str) -> Iterator[tuple[str, fjeld.VerifyReport]]:
     data = (made.path / name).read_bytes()
     for what, damage in damages_of(data, small_places(data)):
-        if what != "extended with zeros" or name != "checkpoint.json":
+        if damage(data).rstrip(b"\n") != data.rstrip(b"\n"):  # the end of the line says nothing
             yield what, report_of(made, folder, name, damage(data))
 
 
@@ -534,8 +536,7 @@ def replace_table(
     facts = {**writer.finish(), **change}
     text = manifest_of(path).read_bytes()
     state = version.partition("a")
-    import dataclasses
-
+    assert state is not None
     table = dataclasses.replace(old, **{key: facts[key] for key in facts if hasattr(old, key)})
     levels = tuple(tuple(table if other is old else other for other in level) for level in state.levels)
     changed = dataclasses.replace(
@@ -563,7 +564,7 @@ GOOD = [(b"%08d" % number, 5, 1, b"v") for number in range(60)]
         ({"smallest": b""}, "smallest key"),
         ({"largest": b"\xff"}, "another table"),
         ({"xxh128": "0" * 32}, "checksum"),
-        ({"number": 999}, "says that it is table 999".replace("says", "say")),
+        ({"number": 999}, "say that it is table 999"),
     ],
 )
 def test_a_table_against_the_manifest(

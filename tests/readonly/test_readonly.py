@@ -268,7 +268,7 @@ def test_an_ingestion_that_has_not_happened_yet(path: Path) -> None:
 
 def snapshot_of_folder(path: Path) -> dict[str, tuple[int, ...]]:
     """All that a write, a lock file or a new name would change."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for folder, _, names in os.walk(path):
         for name in (*names, "."):
             status = os.lstat(os.path.join(folder, name))

@@ -22,8 +22,9 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +34,7 @@ from fjeld.backup.info import CHECKPOINT_NAME
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.report import VerifyReport
 from fjeld.content_digest import count_and_digest
-from fjeld.errors import CancelledError, ClosedError, CorruptionError
+from fjeld.errors import CancelledError, ClosedError, CorruptionError, UnsupportedFormatError
 from fjeld.kernel import files
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.commit import Commit
@@ -76,7 +77,10 @@ def verify(
     Damage is in the report, not raised. NotAKeyspaceError: there is none. UnsupportedFormatError: a newer Fjeld
     wrote it. OSError (EMFILE, EAGAIN): as open_readonly.
     """
-    return _Verification(os.path.abspath(os.fsdecode(path)), progress, cancel).run(scan)
+    try:
+        return _Verification(os.path.abspath(os.fsdecode(path)), progress, cancel).run(scan)
+    except CancelledError:
+        raise CancelledError("the verification was cancelled") from None
 
 
 class _Verification:
@@ -86,7 +90,6 @@ class _Verification:
         self._path = path
         self._progress = progress
         self._cancel = cancel
-        self._flag = CancelFlag()
         self._problems: list[Problem] = []
         self._notes: list[Problem] = []
         self._files = 0
@@ -148,9 +151,12 @@ class _Verification:
     # ---- the small files ----
 
     def _read_moment(self) -> Moment:
-        return read_moment(
-            self._path, cache=BlockCache(0), descriptors=DescriptorPool(UNLIMITED_FILES), lenient=True
-        )
+        pool = DescriptorPool(UNLIMITED_FILES)
+        try:
+            return read_moment(self._path, cache=BlockCache(0), descriptors=pool, lenient=True)
+        except UnsupportedFormatError as error:
+            # The marker, which says how new the keyspace is, was understood: so this is damage.
+            raise CorruptionError(str(error), path=os.path.join(self._path, names.CURRENT_NAME)) from error
 
     def _check_manifest(
         self,
@@ -190,29 +196,33 @@ class _Verification:
     def _run_checks(self, checks: Sequence[FileCheck]) -> None:
         meter = Meter(len(checks), sum(check.size_bytes for check in checks), self._progress, self._cancel)
         found: dict[int, Finding] = {}
-        for index, finding in self._findings(checks, meter):
-            found[index] = finding
-            self._files += 1
-            self._bytes += finding.size_bytes
-            meter.add(1, checks[index].size_bytes)
+        with closing(self._findings(checks, meter)) as findings:
+            for index, finding in findings:
+                found[index] = finding
+                self._files += 1
+                self._bytes += finding.size_bytes
+                meter.add(1, checks[index].size_bytes)
         for _, finding in sorted(found.items()):
             for problem in finding.problems:
                 self._add(problem)
 
-    def _findings(self, checks: Sequence[FileCheck], meter: Meter) -> Iterator[tuple[int, Finding]]:
+    def _findings(
+        self, checks: Sequence[FileCheck], meter: Meter
+    ) -> Generator[tuple[int, Finding], None, None]:
         """What the checks give, as they end. What a thread raises is raised here."""
         results: queue.SimpleQueue[tuple[int, Finding] | BaseException] = queue.SimpleQueue()
         waiting = iter(range(len(checks)))
+        flag = CancelFlag()
         taking = threading.Lock()
 
         def work() -> None:
             try:
-                while not self._flag.is_set():
+                while not flag.is_set():
                     with taking:
                         index = next(waiting, None)
                     if index is None:
                         return
-                    finding = checks[index].run(self._flag)
+                    finding = checks[index].run(flag)
                     if finding is not None:
                         results.put((index, finding))
             except BaseException as error:
@@ -227,11 +237,8 @@ class _Verification:
                     if isinstance(result, BaseException):
                         raise result
                     yield result
-            except CancelledError:
-                raise CancelledError("the verification was cancelled") from None
             finally:
-                self._flag.set()
-        self._flag = CancelFlag()
+                flag.set()
 
     def _poll(self, get: Callable[[], T], check: Callable[[], object]) -> T:
         while True:
@@ -254,16 +261,14 @@ class _Verification:
         return replay
 
     def _scan(self, moment: Moment) -> tuple[int, str]:
-        shown = _Shown(moment)
+        shown, flag = _Shown(moment), CancelFlag()
         meter = Meter(0, 0, None, self._cancel)
         with ThreadPoolExecutor(1, thread_name_prefix="fjeld-verify") as pool:
             try:
-                future = pool.submit(count_and_digest, shown, self._flag)
+                future = pool.submit(count_and_digest, shown, flag)
                 return self._poll(lambda: future.result(POLL_SECONDS), meter.check)
-            except CancelledError:
-                raise CancelledError("the verification was cancelled") from None
             finally:
-                self._flag.set()
+                flag.set()
 
 
 class _Shown:

@@ -421,19 +421,13 @@ class TableReader:
         free(t)
 
     def hold(self) -> None:
-        """Open the file now and keep it open for as long as the reader lives: who may delete it is not asked.
-
-        OSError where that fails. Requires: one thread.
-        """
-        t: cython.pointer[Table] = self.table
+        """Open the file now and keep it open, whatever becomes of its name. OSError. Requires: called once."""
         fd: cython.int
-        if self.held:
-            return
         with cython.nogil:
-            fd = descriptor_acquire(t.descriptors, cython.address(t.descriptor))
+            fd = descriptor_acquire(self.table.descriptors, cython.address(self.table.descriptor))
+        self.held = fd >= 0
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd), self.path)
-        self.held = True
 
     @property
     def entries(self) -> int:
