@@ -182,6 +182,28 @@ def test_refreshing(keyspace: fjeld.Keyspace, point: str, action: Callable[[fjel
         assert reading.digest() == keyspace.digest()
 
 
+@pytest.mark.parametrize("point", POINTS)
+def test_a_journal_that_no_manifest_lists_retires(quick_folder: Path, point: str) -> None:
+    """The seqnos of what is left go on from the manifest's without a gap: only the floor tells that it is gone."""
+    with opened(quick_folder / "keyspace", memtable_bytes=1 << 20) as keyspace:
+        a, b = keyspace.partition("a"), keyspace.partition("b")
+        fill(b, 20)
+        fill(a, 20)
+        a.flush()  # the manifest states its seqno now, and b is in the journal
+
+        def retire() -> None:
+            keyspace._engine.rotation.cut(lambda: None)
+            a[b"after"] = b"1"
+            b.flush()
+            settle(keyspace)
+            keyspace._engine.store.reaper.reap()
+
+        once(point, retire)
+        with fjeld.open_readonly(keyspace.path) as reading:
+            assert dict(reading.partition("b")) == dict(b)
+            assert reading.seqno in (keyspace.seqno - 1, keyspace.seqno)
+
+
 def test_the_owner_closes_and_another_opens_meanwhile(quick_folder: Path) -> None:
     path = quick_folder / "keyspace"
     for point in POINTS:

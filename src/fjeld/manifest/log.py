@@ -148,6 +148,7 @@ class ManifestReader:
         self.edits = 0
         self.sealed = False
         self._keyspace: object = None
+        self.size_bytes = 0
         self.data = files.read_file(self.path)
         with self._named():
             framing.check_header(self.data)
@@ -156,12 +157,19 @@ class ManifestReader:
             self._read_edits()
             for problem in self.version.problems():
                 raise CorruptionError(problem)
+        self._let_go()
 
     def more(self) -> list[Edit]:
         """The edits that were appended since; they are in `version` now. As __init__."""
         self.data = files.read_file(self.path)
         with self._named():
-            return self._read_edits()
+            found = self._read_edits()
+        self._let_go()
+        return found
+
+    def _let_go(self) -> None:
+        """Of the bytes: a reader may live long."""
+        self.size_bytes, self.data = len(self.data), b""
 
     def info(self) -> ManifestInfo:
         """What was met so far."""
@@ -169,8 +177,8 @@ class ManifestReader:
             path=self.path,
             number=self.number,
             edits=self.edits,
-            size_bytes=len(self.data),
-            torn_bytes=len(self.data) - self.offset,
+            size_bytes=self.size_bytes,
+            torn_bytes=self.size_bytes - self.offset,
             sealed=self.sealed,
         )
 
