@@ -12,10 +12,14 @@ For asyncio: `import fjeld.aio`.
 
 from fjeld.backup.checkpoint_folder import CheckpointFolder, DamagedCheckpoint, ExpireReport, KeptCheckpoint
 from fjeld.backup.checkpoint_verdict import CheckpointVerdict
+from fjeld.backup.file_checks import Problem
 from fjeld.backup.folder_space import CheckpointSpace, FolderSpace
 from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.inspect import InspectedPartition, Inspection, inspect
+from fjeld.backup.report import VerifyReport
 from fjeld.backup.restore import RestoreInfo, discard_replaced, restore
 from fjeld.backup.retention import RetentionPolicy
+from fjeld.backup.verify import verify
 from fjeld.backups import backup_offline, backup_together
 from fjeld.batch import Batch
 from fjeld.errors import (
@@ -38,6 +42,8 @@ from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, Pers
 from fjeld.partition import Partition
 from fjeld.pin import Pin, PinnedFile
 from fjeld.prometheus import prometheus_text
+from fjeld.readonly.keyspace import ReadOnlyKeyspace, open_readonly
+from fjeld.readonly.partition import ReadOnlyPartition
 from fjeld.snapshot import Snapshot
 
 __version__ = "0.1.0"
@@ -60,6 +66,8 @@ __all__ = [
     "FjeldError",
     "FolderSpace",
     "ImportInfo",
+    "InspectedPartition",
+    "Inspection",
     "InvalidOptionError",
     "KeptCheckpoint",
     "Keyspace",
@@ -73,18 +81,25 @@ __all__ = [
     "Pin",
     "PinnedFile",
     "PoisonedError",
+    "Problem",
+    "ReadOnlyKeyspace",
+    "ReadOnlyPartition",
     "RestoreInfo",
     "RetentionPolicy",
     "SizeTiered",
     "Snapshot",
     "UnsupportedFormatError",
+    "VerifyReport",
     "__version__",
     "backup_offline",
     "backup_together",
     "discard_replaced",
     "expiring",
     "import_from",
+    "inspect",
     "open",
+    "open_readonly",
     "prometheus_text",
     "restore",
+    "verify",
 ]

@@ -17,13 +17,11 @@ from fjeld.backup.info import CheckpointInfo
 from fjeld.backup.progress import Progress
 from fjeld.backup.request import Buffer, check_request
 from fjeld.batch import Batch
+from fjeld.content_digest import content_digest
 from fjeld.engine import Engine
-from fjeld.export.content import ContentDigest
 from fjeld.export.exporter import export_snapshot
 from fjeld.export.info import ExportInfo
 from fjeld.export.sink import FileObject
-from fjeld.kernel.checksum import Xxh128
-from fjeld.kernel.digest import digest_entries
 from fjeld.manifest.fields import check_partition_name
 from fjeld.opening import open_engine
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
@@ -142,9 +140,9 @@ class Keyspace:
                 raise TypeError(f"snapshot must be a Snapshot, not {type(snapshot).__name__}")
             if not snapshot.is_of(self._engine):
                 raise ValueError("the snapshot is of another keyspace")
-            return _digest(snapshot)
+            return content_digest(snapshot)
         with self.snapshot() as now:
-            return _digest(now)
+            return content_digest(now)
 
     # ---- backup ----
 
@@ -292,15 +290,6 @@ class Keyspace:
 def _require_name(name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"a partition's name is a str, not {type(name).__name__}")
-
-
-def _digest(snapshot: Snapshot) -> str:
-    total = ContentDigest()
-    for name in snapshot.partitions():
-        content = Xxh128()
-        count = digest_entries(snapshot.partition(name), content)
-        total.add(name, count, content.hexdigest())
-    return total.hexdigest()
 
 
 def open(  # noqa: A001 - the name that users expect of a store

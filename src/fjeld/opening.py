@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,25 +21,24 @@ from fjeld.errors import CorruptionError, LockedError, NotAKeyspaceError
 from fjeld.kernel import files
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.checksum import file_xxh128
-from fjeld.kernel.core import TreeCore
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.journal_reader import JournalReader
-from fjeld.kernel.replay import replay_journal
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
-from fjeld.manifest.fields import MAX_SEQNO
 from fjeld.manifest.live_file import Reaper
-from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker, write_marker
-from fjeld.manifest.recovery import JournalReplay, Listing, RecoveryPlan, plan_recovery
+from fjeld.manifest.recovery import JournalReplay, RecoveryPlan, plan_recovery
 from fjeld.manifest.state import JournalMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions
+from fjeld.recovery.folder import list_folder, read_version
+from fjeld.recovery.replaying import ReplayedJournal, replay_journals
 
 __all__ = ["open_engine", "replayed"]
 
-LOCK_NAME = "LOCK"
+# Whoever looks whether a keyspace is open holds its lock, shared, for microseconds: look again after these.
+LOCK_PAUSES_SECONDS = (0.001, 0.004, 0.015)
 
 
 def open_engine(path: str, options: KeyspaceOptions, *, create: bool, error_if_exists: bool) -> Engine:
@@ -101,7 +101,7 @@ def _require_empty(path: str) -> None:
 def _is_own(name: str) -> bool:
     """Is this left from a creation that was interrupted?"""
     return (
-        name in (LOCK_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
+        name in (names.LOCK_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
         or name == names.MARKER_STAGING_NAME
         or names.number_of_manifest(name) is not None
         or names.number_of_current_staging(name) is not None
@@ -109,18 +109,22 @@ def _is_own(name: str) -> bool:
 
 
 def _lock(path: str, *, create: bool = True) -> int:
-    try:
-        return files.lock_file(os.path.join(path, LOCK_NAME), create=create)
-    except BlockingIOError:
-        raise LockedError(
-            f"{path} is open already, in this or another process: close it there first"
-        ) from None
+    for pause_seconds in (*LOCK_PAUSES_SECONDS, None):
+        try:
+            return files.lock_file(os.path.join(path, names.LOCK_NAME), create=create)
+        except BlockingIOError:
+            if pause_seconds is not None:
+                time.sleep(pause_seconds)
+    raise LockedError(
+        f"{path} is open already, in this or another process: close it there first "
+        "(fjeld.open_readonly reads it meanwhile)"
+    )
 
 
 def _create(path: str) -> None:
     """Make an empty keyspace; the marker comes last, and only with it the folder is one."""
     for name in os.listdir(path):
-        if name != LOCK_NAME and not os.path.isdir(os.path.join(path, name)):
+        if name != names.LOCK_NAME and not os.path.isdir(os.path.join(path, name)):
             files.unlink(os.path.join(path, name))
     for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
         with suppress(FileExistsError):
@@ -154,7 +158,7 @@ class _Replayed:
 def _read(path: str, options: KeyspaceOptions, lock_fd: int) -> _Replayed:
     """The first half of recovery. Writes nothing, but brings journals to disk."""
     manifest = read_current(path)
-    version = _read_version(os.path.join(path, names.manifest_name(manifest)))
+    version = read_version(path, manifest)[0]
     plan = _plan(path, version, manifest)
     version = replace(version, next_file=plan.next_file)
     engine = _build(path, version, options, lock_fd)
@@ -219,36 +223,12 @@ def _lock_unopened(path: str) -> int | None:
         raise
 
 
-def _read_version(manifest_path: str) -> Version:
-    try:
-        return read_manifest(manifest_path)[0]
-    except FileNotFoundError:
-        raise CorruptionError(
-            f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup",
-            path=manifest_path,
-        ) from None
-
-
 def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:
     try:
-        return plan_recovery(version, _listing(path), manifest=manifest)
+        return plan_recovery(version, list_folder(path), manifest=manifest)
     except CorruptionError as error:
         place = os.path.join(path, error.path or "")
         raise CorruptionError(error.what, path=place, offset=error.offset) from error
-
-
-def _listing(path: str) -> Listing:
-    def names_in(directory: str) -> frozenset[str]:
-        try:
-            return frozenset(os.listdir(directory))
-        except FileNotFoundError:
-            raise CorruptionError("the folder is missing", path=directory) from None
-
-    return Listing(
-        root=names_in(path),
-        tables=names_in(os.path.join(path, names.TABLES_DIRECTORY)),
-        journals=names_in(os.path.join(path, names.JOURNALS_DIRECTORY)),
-    )
 
 
 def _build(path: str, version: Version, options: KeyspaceOptions, lock_fd: int) -> Engine:
@@ -272,94 +252,32 @@ def _build(path: str, version: Version, options: KeyspaceOptions, lock_fd: int) 
 
 def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]:
     """Fill the memtables; the last seqno, and the journals that hold the entries."""
-    version = engine.store.version
-    cores: dict[int, TreeCore] = {live.id: live.core for live in engine.partitions.values()}
-    flushed = {state.id: state.flushed_seqno for state in version.partitions.values()}
-    last_seqno = 0
-    metas: list[JournalMeta] = []
-    for index, replay in enumerate(plan.journals):
-        # What was in journals that are gone is in tables: up to the seqno of the version at most.
-        reader = _reader(engine.store, replay, last_seqno or version.seqno)
-        before = last_seqno
-        last_seqno = replay_journal(reader, cores, flushed, before, engine.seal_replayed)
-        if not before:
-            _require_beginning(version, reader)
-        if last_seqno != before:
-            meta = _meta_of(engine.store, replay, reader, last_seqno)
-            metas.append(meta)
-            last_seqno = meta.last_seqno
-        later = plan.journals[index + 1 :]
-        if _is_cut_off(engine.store, replay, reader, later, last_seqno or version.seqno):
-            _require_unpersisted(engine.store, reader, later, last_seqno or version.seqno)
-            break
+    store = engine.store
+    version = store.version
+
+    def open_journal(replay: JournalReplay, after_seqno: int) -> JournalReader:
+        return JournalReader(
+            store.journal_path(replay.number),
+            replay.number,
+            allow_torn=replay.may_be_torn,
+            after_seqno=after_seqno,
+            end_bytes=None if replay.meta is None else replay.meta.end_bytes,
+        )
+
+    cores = {live.id: live.core for live in engine.partitions.values()}
+    replayed = replay_journals(version, plan.journals, open_journal, cores, engine.seal_replayed)
+    metas = [_meta_of(store, journal) for journal in replayed.journals]
     if metas and metas[-1].last_seqno < version.seqno:
         # What is in tables may reach further than what a power cut has left of the journals.
         metas[-1] = replace(metas[-1], last_seqno=version.seqno)
-    return max(last_seqno, version.seqno), metas
+    return replayed.last_seqno, metas
 
 
-def _reader(store: VersionStore, replay: JournalReplay, after_seqno: int) -> JournalReader:
-    return JournalReader(
-        store.journal_path(replay.number),
-        replay.number,
-        allow_torn=replay.may_be_torn,
-        after_seqno=after_seqno,
-        end_bytes=None if replay.meta is None else replay.meta.end_bytes,
-    )
-
-
-def _require_beginning(version: Version, reader: JournalReader) -> None:
-    """The journals must go on from what the version has seen."""
-    if reader.first_seqno > version.seqno + 1:
-        raise CorruptionError(
-            f"the oldest journal begins with seqno {reader.first_seqno}, "
-            f"the manifest ends with {version.seqno}: "
-            "a journal is missing; restore it, or the keyspace, from a backup",
-            path=reader.path,
-        )
-
-
-def _is_cut_off(
-    store: VersionStore,
-    replay: JournalReplay,
-    reader: JournalReader,
-    later: tuple[JournalReplay, ...],
-    last_seqno: int,
-) -> bool:
-    """Did a power cut take the end of the journal? Then the later ones, if there are any, begin behind a gap."""
-    if reader.outcome == "torn":
-        return True
-    if reader.outcome == "sealed" or (replay.meta is not None and replay.meta.finished):
-        return False
-    for following in later:
-        peeked = _reader(store, following, MAX_SEQNO)
-        if next(peeked, None) is not None:
-            return peeked.first_seqno > last_seqno + 1
-    return False
-
-
-def _require_unpersisted(
-    store: VersionStore, reader: JournalReader, later: tuple[JournalReplay, ...], last_seqno: int
-) -> None:
-    """A power cut takes only what was not persisted; a later journal that knows better proves damage."""
-    for following in later:
-        proof = _reader(store, following, MAX_SEQNO)
-        for _record in proof:
-            if proof.persisted > last_seqno:
-                raise CorruptionError(
-                    f"records behind seqno {last_seqno} are damaged that were on disk (by {proof.path}); "
-                    "restore the file from a backup",
-                    path=reader.path,
-                    offset=reader.position,
-                )
-
-
-def _meta_of(
-    store: VersionStore, replay: JournalReplay, reader: JournalReader, last_seqno: int
-) -> JournalMeta:
+def _meta_of(store: VersionStore, replayed: ReplayedJournal) -> JournalMeta:
     """What the new manifest says of a replayed journal. Its bytes are brought to disk first: from now on they
     count.
     """
+    replay = replayed.replay
     if replay.meta is not None and replay.meta.finished:
         return replay.meta
     path = store.journal_path(replay.number)
@@ -367,10 +285,10 @@ def _meta_of(
     size_bytes, xxh128 = file_xxh128(path)
     return JournalMeta(
         number=replay.number,
-        last_seqno=last_seqno,
+        last_seqno=replayed.last_seqno,
         size_bytes=size_bytes,
         xxh128=xxh128,
-        end_bytes=None if reader.outcome == "sealed" else reader.position,
+        end_bytes=None if replayed.outcome == "sealed" else replayed.end_bytes,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Protocol
 from weakref import WeakValueDictionary
 
-from fjeld.engine import Engine
 from fjeld.errors import ClosedError
 from fjeld.kernel.reader import Reader
 from fjeld.kernel.view import View
@@ -37,6 +37,14 @@ class SnapshotPartition(Reader, ReaderMapping, Mapping[bytes, bytes]):
         return view
 
 
+class SnapshotSource(Protocol):
+    """What a snapshot is of: an engine, or a keyspace that is only read."""
+
+    def check_open(self) -> None: ...
+    def check_partition(self, live: LivePartition, /) -> None: ...
+    def close_snapshot(self, seqno: int, /) -> None: ...
+
+
 class Snapshot:
     """The keyspace as of `seqno`. A context manager; close it, else what it sees is never cleaned away.
 
@@ -44,7 +52,7 @@ class Snapshot:
     closes itself; its partitions and their iterators hold it.
     """
 
-    def __init__(self, engine: Engine, seqno: int, partitions: dict[str, LivePartition]) -> None:
+    def __init__(self, engine: SnapshotSource, seqno: int, partitions: dict[str, LivePartition]) -> None:
         """For Engine.open_snapshot: the seqno is entered among its open ones. partitions: those there are, by
         name.
         """
@@ -95,7 +103,7 @@ class Snapshot:
         self._check_open()
         return sorted(self._partitions)
 
-    def is_of(self, engine: Engine) -> bool:
+    def is_of(self, engine: SnapshotSource) -> bool:
         """Was it taken of this engine's keyspace?"""
         return self._engine is engine
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from benchmarks import beside_python, group_commit, growth, growth_plots, load, reopen, ycsb
+from benchmarks import beside_python, group_commit, growth, growth_plots, load, reopen, verify, ycsb
 from benchmarks.harness import Measurement
 
 COMMANDS = {
@@ -32,6 +32,17 @@ def test_a_small_run(command, tmp_path, capsys):
         in_memory = {"write_amplification", "load_amplification"}  # nothing is written where /tmp is memory
         assert [name for name in shown - in_memory if not one["figures"][name] > 0] == []
         assert one["figures"].get("done", 1) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verify(tmp_path, capsys):
+    for more in ([], ["--cold"]):
+        verify.main(["--gib", "0.0001", "--turns", "1", "--folder", str(tmp_path), "--json", *more])
+        figures = json.loads(capsys.readouterr().out)
+        assert figures["bytes"] > 0
+        assert all(speed > 0 for speed in figures["mb_per_second"].values())
+    verify.main(["--gib", "0.0001", "--turns", "1", "--folder", str(tmp_path), "--codec", "none"])
+    assert "of reading and hashing" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import fjeld
 from fjeld.cli.backup import cancel_on_interrupt
 from fjeld.cli.main import cli
+from tests.support import tables_of, tree_of
 
 ENTRIES = {b"alice": b"1", b"albert": b"2", b"bob": b"\xff\x00", b"k\xff": b"raw"}
 
@@ -251,13 +252,88 @@ def test_what_is_no_keyspace(verb, tmp_path):
 
 def test_a_keyspace_that_is_open_elsewhere(path):
     with fjeld.open(path):
-        facts = json.loads(run("info", path, "--json", code=4).stderr)
+        facts = json.loads(run("compact", path, "--json", code=4).stderr)
     assert facts["error"] == "LockedError"
+
+
+def test_reading_verbs_work_on_a_keyspace_that_is_open_elsewhere(path):
+    with fjeld.open(path) as keyspace:
+        keyspace.partition("users")[b"carol"] = b"3"
+        before = sorted(os.listdir(path))
+        assert run("get", path, "users", "carol").stdout == "3"
+        assert "carol\t3" in run("scan", path, "users").stdout
+        assert run("ls", "-l", path).stdout.split() == ["0", "empty", "5", "users"]
+        assert run("digest", path).stdout.strip() == keyspace.digest()
+        assert json.loads(run("stats", path, "--json").stdout)["seqno"] == keyspace.seqno
+        assert "fjeld_" in run("stats", path, "--prometheus").stdout
+        assert json.loads(run("info", path, "--json").stdout)["in_use"] is True
+        assert "open for writing" in run("info", path).stdout
+        assert json.loads(run("verify", path, "--json").stdout)["digest"] == keyspace.digest()
+        assert sorted(os.listdir(path)) == before
+
+
+def test_reading_verbs_leave_a_checkpoint_as_it_is(path, tmp_path):
+    run("backup", path, tmp_path / "copy")
+    before = tree_of(tmp_path / "copy")
+    for verb in ("info", "ls", "digest", "stats", "verify"):
+        run(verb, tmp_path / "copy")
+    assert tree_of(tmp_path / "copy") == before
+
+
+def test_verify(path):
+    report = json.loads(run("verify", path, "--json").stdout)
+    assert report["ok"] is True
+    assert report["entries"] == len(ENTRIES)
+    assert report["problems"] == []
+    text = run("verify", path).stdout
+    assert "no damage found" in text
+    assert report["digest"] in text
+    assert "digest" not in run("verify", path, "--no-scan").stdout
+
+
+def test_verify_lists_what_is_damaged(path):
+    table = tables_of(path)[0]
+    data = table.read_bytes()
+    table.chmod(0o644)
+    table.write_bytes(data[:3] + bytes([data[3] ^ 1]) + data[4:])
+    (path / "notes.txt").write_text("mine")
+    report = json.loads(run("verify", path, "--json", code=5).stdout)
+    assert report["ok"] is False
+    assert report["problems"] == [
+        {
+            "path": f"tables/{table.name}",
+            "offset": 0,
+            "what": "the checksum of a block does not match",
+        }
+    ]
+    text = run("verify", path, code=5).stdout
+    assert f"problem  tables/{table.name}: the checksum of a block does not match at offset 0" in text
+    assert "left over  notes.txt" in text
+
+
+def test_verify_of_something_else(tmp_path):
+    run("verify", tmp_path, code=3)
+    run("info", tmp_path, code=3)
+    (tmp_path / "file").write_bytes(b"some text")
+    assert "a file that Fjeld does not know" in run("info", tmp_path / "file", code=3).stderr
 
 
 def test_help_names_every_verb():
     text = run("--help").stdout
-    verbs = ("info", "ls", "get", "put", "scan", "backup", "compact", "stats", "digest", "bench", "demo")
+    verbs = (
+        "info",
+        "ls",
+        "get",
+        "put",
+        "scan",
+        "backup",
+        "verify",
+        "compact",
+        "stats",
+        "digest",
+        "bench",
+        "demo",
+    )
     assert all(f"\n  {verb} " in text for verb in verbs)
     assert "Exit codes" in text
     for verb in verbs:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
+from fjeld.kernel import files
 from fjeld.kernel.checksum import xxh64
 from fjeld.kernel.journal import JournalWriter, encode_entry
 from fjeld.kernel.journal_reader import JournalReader
@@ -400,3 +401,69 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         JournalReader(str(tmp_path / "nope"), 1, allow_torn=True)
     assert raised.value.filename == str(tmp_path / "nope")
+
+
+# ---- beside a writer, by descriptor ----
+
+
+def test_restart_reads_what_was_read_before_and_no_more(tmp_path: Path) -> None:
+    path = tmp_path / "1.jnl"
+    journal = JournalWriter(str(path), 1, 1 << 16)
+    journal.append(encode_entry(1, 1, b"a", b"1"), 1, 1, 0, 0)
+    descriptor = files.open_file(path)
+    reader = JournalReader(str(path), 1, allow_torn=True, descriptor=descriptor)
+    with pytest.raises(ValueError, match="once it was read"):
+        reader.restart(0)
+    assert [seqno for seqno, *_ in reader] == [1]
+    journal.append(encode_entry(1, 1, b"b", b"2"), 1, 2, 0, 1)
+    path.unlink()
+    for _ in range(2):
+        reader.restart(0)
+        assert reader.outcome is None
+        assert [seqno for seqno, *_ in reader] == [1]
+        assert (reader.outcome, reader.last_seqno) == ("open", 1)
+    again = JournalReader(str(path), 1, allow_torn=True, descriptor=descriptor)
+    assert [seqno for seqno, *_ in again] == [1, 2]
+    assert not again.reserves
+    journal.append(encode_entry(0, 0, b"", b""), 1, 3, 0, 1)
+    journal.seal()
+    sealed = JournalReader(str(path), 1, allow_torn=True, descriptor=descriptor)
+    assert len(list(sealed)) == 3
+    assert sealed.reserves
+    sealed.restart(0)
+    assert len(list(sealed)) == 3
+    assert sealed.outcome == "sealed"
+    files.close_file(descriptor)
+    journal.close()
+
+
+def test_a_hole_that_a_restart_finds_is_judged_then(tmp_path: Path) -> None:
+    """Read in flight: a record behind it proves nothing while the one in front may yet come."""
+    path = tmp_path / "1.jnl"
+    journal = JournalWriter(str(path), 1, 1 << 16)
+    for seqno in (1, 2, 3):
+        journal.append(encode_entry(1, 1, b"k", b"v"), 1, seqno, 0, seqno - 1)
+    journal.close()
+    whole = path.read_bytes()
+    place = whole.index(b"kv", whole.index(b"kv") + 1)
+    path.write_bytes(whole[:place] + b"??" + whole[place + 2 :])
+    reader = JournalReader(str(path), 1, allow_torn=True, after_seqno=(1 << 56) - 1)
+    assert [seqno for seqno, *_ in reader] == [1]
+    assert reader.outcome == "torn"
+    reader.restart(0)
+    with pytest.raises(CorruptionError, match="was on disk"):
+        list(reader)
+    path.write_bytes(whole)  # it came
+    reader.restart(0)
+    assert [seqno for seqno, *_ in reader] == [1], "what came later is not read"
+    assert reader.outcome == "open"
+
+
+def test_the_summary_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "1.jnl"
+    journal = JournalWriter(str(path), 1, 1 << 16)
+    journal.append(encode_entry(1, 1, b"k", b"v"), 1, 1, 0, 0)
+    journal.seal()
+    summary = journal.finish()
+    reader = JournalReader(str(path), 1, allow_torn=False)
+    assert reader.summary() == (summary["size_bytes"], summary["xxh128"])

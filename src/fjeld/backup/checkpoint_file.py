@@ -11,17 +11,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo
+from fjeld.backup.info import CHECKPOINT_NAME, FORMAT, CheckpointInfo
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 from fjeld.extraction import KeyRange
 from fjeld.kernel import files
 from fjeld.kernel.checksum import xxh128_hex
+from fjeld.manifest import names
 from fjeld.manifest.fields import MAX_BYTES, MAX_SEQNO, Fields, as_list
 from fjeld.manifest.state import FileRecord, Parent
 
-__all__ = ["CheckpointDocument", "decode_document", "read_checkpoint", "read_document"]
+__all__ = [
+    "CheckpointDocument",
+    "decode_document",
+    "find_document",
+    "read_checkpoint",
+    "read_document",
+    "was_opened",
+]
 
-FORMAT = 1
 # A folder of the keyspace, a number of twelve digits, a kind: no path leads out of the checkpoint.
 FILE_PATH = re.compile(r"[a-z]+/[0-9]{12}\.[a-z]+", re.ASCII)
 
@@ -67,6 +74,19 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> CheckpointInfo:
         elapsed_seconds=0.0,
         metadata=document.metadata,
     )
+
+
+def was_opened(folder: str) -> bool:
+    """Has the checkpoint been opened for writing since it was taken? Its files are others then."""
+    return os.path.lexists(os.path.join(folder, names.LOCK_NAME))
+
+
+def find_document(folder: str) -> CheckpointDocument | None:
+    """As `read_document`; None where there is none."""
+    try:
+        return read_document(folder)
+    except FileNotFoundError:
+        return None
 
 
 def read_document(folder: str) -> CheckpointDocument:

@@ -7,22 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fjeld.backup.checkpoint_file import CheckpointDocument, read_document
-from fjeld.backup.info import CHECKPOINT_NAME
+from fjeld.backup.checkpoint_file import CheckpointDocument, find_document
 from fjeld.backup.staging import CANNOT_LOCK
 from fjeld.errors import CorruptionError, LockedError, NotAKeyspaceError
 from fjeld.kernel import files
 from fjeld.kernel.checksum import file_xxh128
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
-from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker
 from fjeld.manifest.state import FileRecord
 from fjeld.manifest.version import Version
+from fjeld.recovery.folder import read_version
 
 __all__ = ["ClosedKeyspace", "hold_closed", "lock_folder", "read_closed", "read_identity"]
-
-LOCK_NAME = "LOCK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ def hold_closed(path: str) -> Iterator[None]:
     Nothing is written for it (it may lie on read-only media): one that was never opened has no lock file, and can not
     be held. Where it is opened meanwhile, and files go, that is a LockedError too.
     """
-    lock = os.path.join(path, LOCK_NAME)
+    lock = os.path.join(path, names.LOCK_NAME)
     try:
         lock_fd = files.lock_file_shared(lock)
     except (FileNotFoundError, NotADirectoryError):
@@ -94,7 +91,7 @@ def read_closed(path: str) -> ClosedKeyspace:
         raise NotAKeyspaceError(f"{path} {what}: give the folder of a keyspace or a checkpoint")
     check_marker(path)
     manifest = read_current(path)
-    version = _read_version(os.path.join(path, names.manifest_name(manifest)))
+    version = read_version(path, manifest)[0]
     sound = [record for record in version.files() if record.xxh128 is not None]
     loose = [_found(path, record) for record in _unfinished(path, version, sound)]
     numbers = [int(os.path.basename(record.path).partition(".")[0]) for record in (*sound, *loose)]
@@ -110,19 +107,9 @@ def read_closed(path: str) -> ClosedKeyspace:
 def read_identity(path: str) -> str | None:
     """The id of the keyspace in a folder; None where that cannot be told."""
     try:
-        return _read_version(os.path.join(path, names.manifest_name(read_current(path)))).id
+        return read_version(path, read_current(path))[0].id
     except (OSError, CorruptionError):
         return None
-
-
-def _read_version(manifest_path: str) -> Version:
-    try:
-        return read_manifest(manifest_path)[0]
-    except FileNotFoundError:
-        raise CorruptionError(
-            f"the manifest that {names.CURRENT_NAME} names is missing; restore it from a backup",
-            path=manifest_path,
-        ) from None
 
 
 def _unfinished(path: str, version: Version, sound: list[FileRecord]) -> list[str]:
@@ -147,7 +134,5 @@ def _found(path: str, relative: str) -> FileRecord:
 
 
 def _document(path: str, version: Version) -> CheckpointDocument | None:
-    if not os.path.lexists(os.path.join(path, CHECKPOINT_NAME)):
-        return None
-    document = read_document(path)
-    return document if document.id == version.id else None
+    document = find_document(path)
+    return document if document is not None and document.id == version.id else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +15,21 @@ from fjeld.kernel import files
 from fjeld.manifest.current import publish_current
 from fjeld.manifest.log import ManifestWriter
 from fjeld.manifest.marker import write_marker
-from fjeld.manifest.state import FileRecord
+from fjeld.manifest.state import FileRecord, Parent
 from fjeld.manifest.version import Version
 
-__all__ = ["write_documents"]
+__all__ = ["copy_of", "write_documents"]
+
+
+def copy_of(version: Version, seqno: int) -> Version:
+    """The version that a copy of all files of `version` is: as it was at `seqno`, with an identity of its own."""
+    return replace(
+        version,
+        id=str(uuid.uuid4()),
+        parent=Parent(version.id, seqno),
+        seqno=seqno,
+        next_file=version.next_file + 1,
+    )
 
 
 def write_documents(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,16 @@ from fjeld.kernel.checksum import xxh128_hex
 from fjeld.manifest.state import FileRecord
 from fjeld.manifest.version import Version
 
-__all__ = ["CHECKPOINT_NAME", "CheckpointInfo", "encode_document"]
+__all__ = ["CHECKPOINT_NAME", "FORMAT", "CheckpointInfo", "encode_document", "time_of"]
 
 CHECKPOINT_NAME = "checkpoint.json"
 FORMAT = 1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def time_of(now_ns: int) -> datetime:
+    """What a clock of nanoseconds since the epoch says, UTC, to the microsecond."""
+    return EPOCH + timedelta(microseconds=now_ns // 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,29 +16,24 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from fjeld.backup.crew import carry_out
+from fjeld.backup.documents import write_documents
 from fjeld.backup.file_check import check_files
-from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo, encode_document
+from fjeld.backup.info import CheckpointInfo, time_of
 from fjeld.backup.linker import Linker
 from fjeld.backup.progress import Meter
 from fjeld.backup.request import Request
 from fjeld.backup.selection import EVERYTHING, select
 from fjeld.extraction import Portion, StagedFolder, assembled, can_merge, crossing, in_memory, merged
-from fjeld.kernel import files
 from fjeld.kernel.view import View
-from fjeld.manifest.current import publish_current
-from fjeld.manifest.log import ManifestWriter
-from fjeld.manifest.marker import write_marker
 from fjeld.manifest.state import FileRecord, Parent, PartitionState
 from fjeld.manifest.version import Version
 
 __all__ = ["CutLike", "Making", "Source", "holding", "partitions_of"]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NO_TABLES = ((),)
 
 
@@ -103,7 +98,7 @@ class Making:
         self._cut = cut
         self._request = request
         self._now_ns = now_ns
-        self._created_at = EPOCH + timedelta(microseconds=now_ns // 1000)
+        self._created_at = time_of(now_ns)
         self._folder = StagedFolder(staging, str(uuid.uuid4()), cut.version.next_file)
         self._linker: Linker | None = None
         self._kept: dict[int, PartitionState] = {}
@@ -212,12 +207,9 @@ class Making:
 
     def write(self) -> None:
         """Step 5."""
-        version = self._version
-        number = version.next_file - 1
-        ManifestWriter(self._staging, number, version).close()
-        publish_current(self._staging, number)
-        document = encode_document(
-            version,
+        write_documents(
+            self._staging,
+            self._version,
             self._records,
             self._created_at,
             self._request.metadata,
@@ -225,8 +217,6 @@ class Making:
             key_range=self._request.key_range,
             compacted=self._request.compact,
         )
-        files.create_file(os.path.join(self._staging, CHECKPOINT_NAME), document, seal=True)
-        write_marker(self._staging)
 
     def info(self, target: str, elapsed_seconds: float) -> CheckpointInfo:
         """What was made, once it is published at the target."""

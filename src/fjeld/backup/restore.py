@@ -24,12 +24,11 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fjeld.backup.closed_keyspace import (
-    LOCK_NAME,
     ClosedKeyspace,
     hold_closed,
     lock_folder,
@@ -38,6 +37,7 @@ from fjeld.backup.closed_keyspace import (
 )
 from fjeld.backup.documents import write_documents
 from fjeld.backup.file_check import check_file
+from fjeld.backup.info import time_of
 from fjeld.backup.linker import Linker
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.removal import remove_folder
@@ -55,7 +55,6 @@ from fjeld.sync_points import sync_point
 
 __all__ = ["RestoreInfo", "discard_replaced", "restore"]
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Between two looks at `cancel`, and two reports: so many files are moved, then checked.
 FILES_AT_ONCE = 64
 
@@ -151,7 +150,7 @@ def _stamp() -> str:
 
 
 def _now() -> datetime:
-    return EPOCH + timedelta(microseconds=KeyspaceOptions().now_ns() // 1000)
+    return time_of(KeyspaceOptions().now_ns())
 
 
 def _target_path(target: str, may_replace: bool) -> str:
@@ -186,7 +185,7 @@ def _held_target(path: str, may_replace: bool) -> Iterator[None]:
     folder_fd = lock_folder(path, f"another restore to {path} is under way: wait for it")
     try:
         try:
-            lock_fd = files.lock_file(os.path.join(path, LOCK_NAME))
+            lock_fd = files.lock_file(os.path.join(path, names.LOCK_NAME))
         except BlockingIOError:
             raise LockedError(f"{path} is open, in this or another process: close it there first") from None
         try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fjeld.cli.opening import open_keyspace
+from fjeld.cli.opening import read_keyspace
 from fjeld.cli.output import Output
 from fjeld.cli.params import json_option, path_argument
 
@@ -19,7 +19,7 @@ __all__ = ["digest"]
 @click.pass_obj
 def digest(output: Output, path: Path) -> None:
     """A hash over all entries of PATH: equal for two keyspaces exactly if their contents are equal."""
-    with open_keyspace(path) as keyspace:
+    with read_keyspace(path) as keyspace:
         value, seqno = keyspace.digest(), keyspace.seqno
     if output.json:
         output.document({"digest": value, "seqno": seqno})

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fjeld.cli.exits import Exit
-from fjeld.cli.opening import open_partition
+from fjeld.cli.opening import read_partition
 from fjeld.cli.output import Output
 from fjeld.cli.params import hex_option, json_option, partition_argument, path_argument, to_bytes
 
@@ -25,7 +25,7 @@ __all__ = ["get"]
 def get(context: click.Context, path: Path, partition: str, key: str, as_hex: bool) -> None:
     """The value of KEY, byte for byte (a new line follows on a terminal). Exit code 1 if there is none."""
     output = context.ensure_object(Output)
-    with open_partition(path, partition) as opened:
+    with read_partition(path, partition) as opened:
         value = opened.get(to_bytes(key, as_hex=as_hex))
     if value is None:
         if output.json:

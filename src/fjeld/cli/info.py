@@ -1,29 +1,102 @@
-"""`fjeld info`: what a folder is."""
+"""`fjeld info`: what a path is."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 
-from fjeld.cli.opening import open_keyspace
+import fjeld
 from fjeld.cli.output import Output, human_bytes, human_count
 from fjeld.cli.params import json_option, path_argument
 
 __all__ = ["info"]
 
 
-def read_lineage(path: Path) -> dict[str, Any] | None:
-    """Where a checkpoint comes from; None for a keyspace that began empty."""
-    try:
-        document = json.loads((path / "checkpoint.json").read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    wanted = ("id", "parent", "created_at", "seqno", "metadata")
-    return {name: document.get(name) for name in wanted}
+def facts_of(found: fjeld.Inspection) -> dict[str, Any]:
+    """For machines."""
+    lineage = None
+    if found.created_at is not None and found.parent is not None:
+        lineage = {
+            "id": found.id,
+            "parent": {"id": found.parent[0], "seqno": found.parent[1]},
+            "created_at": found.created_at,
+            "metadata": found.metadata,
+        }
+    partitions = {
+        partition.name: {
+            "id": partition.id,
+            "tables": partition.tables,
+            "entries": partition.entries,
+            "tombstones": partition.tombstones,
+            "disk_bytes": partition.size_bytes,
+            "options": partition.options.to_json(),
+        }
+        for partition in found.partitions
+    }
+    return {
+        "path": found.path,
+        "kind": found.kind,
+        "format": found.format,
+        "id": found.id,
+        "parent": None if found.parent is None else {"id": found.parent[0], "seqno": found.parent[1]},
+        "seqno": found.seqno,
+        "in_use": found.in_use,
+        "closed_cleanly": found.closed_cleanly,
+        "checkpoint": lineage,
+        "partitions": partitions,
+        "size_bytes": found.size_bytes,
+        "files": found.files,
+        "journals": found.journals,
+        "manifest": {"name": found.manifest, "size_bytes": found.manifest_bytes},
+    }
+
+
+def lines_of(found: fjeld.Inspection) -> dict[str, str]:
+    """For people: name and text of each line."""
+    use = {True: "open for writing", False: "not open", None: "cannot tell whether it is open"}[found.in_use]
+    if found.in_use is False and not found.closed_cleanly:
+        use += ", was not closed in good order: opening replays its journals"
+    lines = {
+        found.kind: found.id,
+        "path": str(found.path),
+        "state": use,
+        "seqno": f"{human_count(found.seqno)} on disk; journals may hold more",
+        "size": f"{human_bytes(found.size_bytes)} in {human_count(len(found.files))} files",
+    }
+    if not found.journals:
+        lines["seqno"] = human_count(found.seqno)
+    else:
+        size_bytes = sum(journal.size_bytes or 0 for journal in found.journals)
+        lines["journals"] = f"{human_count(len(found.journals))} to replay, {human_bytes(size_bytes)} at most"
+    if found.parent is not None:
+        lines["copy of"] = f"{found.parent[0]} at seqno {human_count(found.parent[1])}"
+    if found.created_at is not None:
+        lines["taken"] = found.created_at.isoformat(sep=" ", timespec="seconds")
+    if found.metadata:
+        lines["metadata"] = ", ".join(f"{name}: {value}" for name, value in found.metadata.items())
+    return lines
+
+
+def show_inspection(console: Console, found: fjeld.Inspection) -> None:
+    """For people."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in lines_of(found).items():
+        table.add_row(name, text)
+    console.print(table, markup=False)
+    if not found.partitions:
+        return
+    partitions = Table("partition", "entries in tables", "tables", "on disk", box=None, pad_edge=False)
+    for partition in found.partitions:
+        numbers = (human_count(partition.entries), human_count(partition.tables))
+        partitions.add_row(partition.name, *numbers, human_bytes(partition.size_bytes))
+    console.print()
+    console.print(partitions)
 
 
 @click.command()
@@ -31,30 +104,11 @@ def read_lineage(path: Path) -> dict[str, Any] | None:
 @json_option
 @click.pass_obj
 def info(output: Output, path: Path) -> None:
-    """What PATH is: identity, seqno, partitions, and for a checkpoint where it comes from."""
-    with open_keyspace(path) as keyspace:
-        facts: dict[str, Any] = {"path": str(path), "id": str(keyspace.id), "seqno": keyspace.seqno}
-        facts["checkpoint"] = read_lineage(path)
-        facts["partitions"] = {
-            name: {
-                "approximate_entries": (partition := keyspace.partition(name)).approximate_len(),
-                "disk_bytes": partition.disk_space(),
-            }
-            for name in keyspace.partitions()
-        }
+    """What PATH is: identity, lineage, seqno, partitions, files. It is not opened: another process may have it
+    open.
+    """
+    found = fjeld.inspect(path)
     if output.json:
-        output.document(facts)
-        return
-    console = output.console
-    console.print(f"keyspace    {facts['id']}\nseqno       {facts['seqno']}", markup=False)
-    if (lineage := facts["checkpoint"]) is not None:
-        parent = lineage["parent"] or {}
-        console.print(
-            f"checkpoint  of {parent.get('id')} at seqno {lineage['seqno']}, {lineage['created_at']}",
-            markup=False,
-        )
-    table = Table("partition", "entries (about)", "on disk", box=None, pad_edge=False)
-    for name, numbers in facts["partitions"].items():
-        entries, on_disk = human_count(numbers["approximate_entries"]), human_bytes(numbers["disk_bytes"])
-        table.add_row(name, entries, on_disk)
-    console.print(table)
+        output.document(facts_of(found))
+    else:
+        show_inspection(output.console, found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fjeld.cli.opening import open_keyspace
+from fjeld.cli.opening import read_keyspace
 from fjeld.cli.output import Output
 from fjeld.cli.params import json_option, path_argument
 
@@ -20,7 +20,7 @@ __all__ = ["ls"]
 @click.pass_obj
 def ls(output: Output, path: Path, long: bool) -> None:
     """The partitions of the keyspace PATH, one a line."""
-    with open_keyspace(path) as keyspace:
+    with read_keyspace(path) as keyspace:
         names = keyspace.partitions()
         entries = {name: len(keyspace.partition(name)) for name in names} if long else {}
     if output.json:

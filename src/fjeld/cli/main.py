@@ -26,6 +26,7 @@ from fjeld.cli.put import put
 from fjeld.cli.restore import restore
 from fjeld.cli.scan import scan
 from fjeld.cli.stats import stats
+from fjeld.cli.verify import verify
 
 __all__ = ["cli", "main"]
 
@@ -69,6 +70,7 @@ for _verb in (
     put,
     scan,
     backup,
+    verify,
     restore,
     discard,
     checkpoints,

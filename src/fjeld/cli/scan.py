@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from fjeld import Partition
-from fjeld.cli.opening import open_partition
+from fjeld import ReadOnlyPartition
+from fjeld.cli.opening import read_partition
 from fjeld.cli.output import Output, show
 from fjeld.cli.params import hex_option, json_option, partition_argument, path_argument, to_bytes
 
@@ -17,7 +17,12 @@ __all__ = ["scan"]
 
 
 def choose(
-    partition: Partition, *, prefix: bytes | None, start: bytes | None, stop: bytes | None, reverse: bool
+    partition: ReadOnlyPartition,
+    *,
+    prefix: bytes | None,
+    start: bytes | None,
+    stop: bytes | None,
+    reverse: bool,
 ) -> Iterator[tuple[bytes, bytes]]:
     """The iterator for what the options ask for."""
     if prefix is not None:
@@ -56,7 +61,7 @@ def scan(
     def bound(text: str | None) -> bytes | None:
         return None if text is None else to_bytes(text, as_hex=as_hex)
 
-    with open_partition(path, partition) as opened:
+    with read_partition(path, partition) as opened:
         entries = choose(opened, prefix=bound(prefix), start=bound(start), stop=bound(stop), reverse=reverse)
         for key, value in islice(entries, limit):
             if output.json:

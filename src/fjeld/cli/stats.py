@@ -10,7 +10,7 @@ from rich.table import Table
 
 import fjeld
 from fjeld.cli.level_tree import level_tree
-from fjeld.cli.opening import open_keyspace
+from fjeld.cli.opening import read_keyspace
 from fjeld.cli.output import Output, human_bytes, human_count, human_seconds
 from fjeld.cli.params import json_option, path_argument
 from fjeld.statistics.figures import KeyspaceFigures
@@ -63,10 +63,10 @@ def show_figures(console: Console, figures: KeyspaceFigures) -> None:
 def stats(output: Output, path: Path, prometheus: bool) -> None:
     """Figures of the keyspace PATH: levels, debt, amplification, journals, cache.
 
-    Counters begin when the keyspace is opened, and this verb opens it: for those of a program that runs, ask
-    the program (Keyspace.stats(), fjeld.prometheus_text()).
+    It is only read, so another process may have it open; the counters of that one (work, stalls, look-ups) only it knows:
+    ask the program (Keyspace.stats(), fjeld.prometheus_text()).
     """
-    with open_keyspace(path) as keyspace:
+    with read_keyspace(path) as keyspace:
         document = keyspace.stats()
         text = fjeld.prometheus_text(keyspace) if prometheus else ""
         figures = keyspace.figures()

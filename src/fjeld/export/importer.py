@@ -27,8 +27,8 @@ from fjeld.backup.documents import write_documents
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.staging import Staging
 from fjeld.backup.targets import new_path, require_outside
+from fjeld.content_digest import ContentDigest
 from fjeld.errors import CorruptionError, UnsupportedFormatError
-from fjeld.export.content import ContentDigest
 from fjeld.export.documents import End, Header, PartitionEnd, PartitionHead
 from fjeld.export.frames import CHUNK, END, HEADER, PARTITION_END, Frame, FrameReader, Readable
 from fjeld.export.info import ImportInfo

@@ -7,7 +7,7 @@ of the same content have the same digest.
 
 import cython
 from cython.cimports.fjeld.kernel.checksum import XXH3_128bits_update, XXH3_state_t, Xxh128
-from cython.cimports.fjeld.kernel.coding import fj_store32
+from cython.cimports.fjeld.kernel.coding import fj_atomic_load, fj_store32
 from cython.cimports.fjeld.kernel.core import Access
 from cython.cimports.fjeld.kernel.failure import (
     ST_END,
@@ -17,10 +17,13 @@ from cython.cimports.fjeld.kernel.failure import (
     failure_clear,
     raise_failure,
 )
+from cython.cimports.fjeld.kernel.files import CancelFlag
 from cython.cimports.fjeld.kernel.merge import Merge, merge_close, merge_first, merge_next
 from cython.cimports.fjeld.kernel.table import RUN_STREAM
 from cython.cimports.fjeld.kernel.view import View
 from cython.cimports.libc.stdint import uint8_t, uint64_t
+
+from fjeld.errors import CancelledError
 
 
 @cython.cfunc
@@ -44,11 +47,15 @@ def digest_pass(
     m: cython.pointer[Merge],
     state: cython.pointer[XXH3_state_t],
     count: cython.pointer[uint64_t],
+    cancelled: cython.pointer[cython.const[cython.int]],
     f: cython.pointer[Failure],
 ) -> cython.int:
+    """ST_OK where it was cancelled before the end."""
     lengths: uint8_t[8]
     status: cython.int = merge_first(m, f)
     while status == ST_OK:
+        if cancelled != cython.NULL and (count[0] & 1023) == 0 and fj_atomic_load(cancelled) != 0:
+            return ST_OK
         status = merge_next(m, f)
         if status == ST_OK:
             count[0] += 1
@@ -61,11 +68,14 @@ def digest_pass(
 
 
 @cython.cfunc
-def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
+def scan_all(access: Access, state: Xxh128 | None, cancel: CancelFlag | None) -> uint64_t:
     failure: Failure
     merge: Merge
     status: cython.int
     count: uint64_t = 0
+    cancelled: cython.pointer[cython.const[cython.int]] = cython.NULL
+    if cancel is not None:
+        cancelled = cython.address(cancel.raised)
     xxh: cython.pointer[XXH3_state_t] = cython.NULL if state is None else state.state
     access.check()
     tag: uint64_t = access.read_tag()
@@ -79,8 +89,10 @@ def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
         else:
             with cython.nogil:
                 status = digest_pass(
-                    cython.address(merge), xxh, cython.address(count), cython.address(failure)
+                    cython.address(merge), xxh, cython.address(count), cancelled, cython.address(failure)
                 )
+        if status == ST_OK:
+            raise CancelledError("reading was cancelled")
         if status != ST_END:
             raise_failure(cython.address(failure))
     finally:
@@ -90,9 +102,12 @@ def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
 
 def count_entries(access: Access) -> int:
     """The exact number of entries that `access` sees. Reads all keys; lets go of the GIL."""
-    return scan_all(access, None)
+    return scan_all(access, None, None)
 
 
-def digest_entries(access: Access, state: Xxh128) -> int:
-    """Feed every entry that `access` sees to `state`; their number. Lets go of the GIL."""
-    return scan_all(access, state)
+def digest_entries(access: Access, state: Xxh128, cancel: CancelFlag | None = None) -> int:
+    """Feed every entry that `access` sees to `state`; their number. Lets go of the GIL.
+
+    CancelledError once `cancel` is set.
+    """
+    return scan_all(access, state, cancel)

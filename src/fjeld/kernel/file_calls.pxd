@@ -27,6 +27,7 @@ cdef int file_truncate(int fd, uint64_t n) noexcept nogil
 cdef int file_truncate_path(const char *path, uint64_t n) noexcept nogil
 cdef int file_seal(int fd) noexcept nogil                            # fchmod 0444
 cdef int64_t file_size(int fd) noexcept nogil
+cdef void file_will_read(int fd, uint64_t offset, uint64_t n) noexcept nogil   # a hint: the system reads it meanwhile; nothing is waited for
 cdef int64_t file_next_data(int fd, uint64_t offset) noexcept nogil  # where the next bytes are that are not a hole; -ENXIO: none
 cdef int64_t file_next_hole(int fd, uint64_t offset) noexcept nogil  # where they end
 cdef int file_map(int fd, uint64_t n, uint8_t **map) noexcept nogil  # shared, read and write

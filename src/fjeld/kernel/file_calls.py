@@ -12,7 +12,16 @@ from cython.cimports.fjeld.kernel import file_probe as probe
 from cython.cimports.libc import errno as e
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint64_t
 from cython.cimports.libc.stdio import rename as c_rename
-from cython.cimports.posix.fcntl import O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_RDWR
+from cython.cimports.posix.fcntl import (
+    O_CLOEXEC,
+    O_CREAT,
+    O_DIRECTORY,
+    O_EXCL,
+    O_RDONLY,
+    O_RDWR,
+    POSIX_FADV_WILLNEED,
+    posix_fadvise,
+)
 from cython.cimports.posix.fcntl import open as c_open
 from cython.cimports.posix.mman import MAP_FAILED, MAP_SHARED, PROT_READ, PROT_WRITE, mmap, munmap
 from cython.cimports.posix.stat import fchmod, fstat, lstat, struct_stat
@@ -293,6 +302,13 @@ def file_size(fd: cython.int) -> int64_t:
     if fstat(fd, cython.address(about)) < 0:
         return -e.errno
     return about.st_size
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def file_will_read(fd: cython.int, offset: uint64_t, n: uint64_t) -> cython.void:
+    posix_fadvise(fd, offset, n, POSIX_FADV_WILLNEED)
 
 
 @cython.cfunc

@@ -16,6 +16,7 @@ from fjeld.kernel.file_calls cimport (
     file_truncate_path,
     file_seal,
     file_size,
+    file_will_read,
     file_next_data,
     file_next_hole,
     file_map,

@@ -28,16 +28,19 @@ __all__ = [
     "AppendFile",
     "CancelFlag",
     "clear_faults",
+    "close_file",
     "copy_file",
     "copy_file_summed",
     "create_file",
     "faults_hit",
     "inject",
+    "is_locked",
     "link_many",
     "lock_directory",
     "lock_file",
     "lock_file_shared",
     "make_directory",
+    "open_file",
     "read_file",
     "remove_directory",
     "rename",
@@ -255,6 +258,24 @@ def read_file(path):
     return data if got == size else data[:got]
 
 
+def open_file(path):
+    """A descriptor to read the file by, whatever becomes of its name. Close it with `close_file`."""
+    name: bytes = _encode(path)
+    text: text_t = name
+    fd: cython.int
+    with cython.nogil:
+        fd = file_open_read(text)
+    _check(fd, path, None)
+    return fd
+
+
+def close_file(fd):
+    """Close what `open_file` gave."""
+    number: cython.int = fd
+    with cython.nogil:
+        file_close(number)
+
+
 def sync_file(path):
     """The file, with all its attributes, is on disk."""
     name: bytes = _encode(path)
@@ -428,44 +449,48 @@ def lock_file(path, *, create=True):
 
     With create=False the file is only opened for reading: one on a read-only medium can be locked, too.
     """
-    return _lock(path, os.O_CREAT | os.O_RDWR if create else os.O_RDONLY)
+    return _lock(path, os.O_CREAT | os.O_RDWR if create else os.O_RDONLY, fcntl.LOCK_EX)
+
+
+def lock_file_shared(path):
+    """As `lock_file` with create=False, beside others who share it."""
+    return _lock(path, os.O_RDONLY, fcntl.LOCK_SH)
 
 
 def lock_directory(path):
     """As `lock_file`, a directory that exists."""
-    return _lock(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    return _lock(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, fcntl.LOCK_EX)
 
 
 @cython.cfunc
-def _lock(path: object, flags: object) -> object:
+def _lock(path: object, flags: object, kind: object) -> object:
     name: bytes = _encode(path)
     text: text_t = name
     fault: cython.int = probe.probe_fault(probe.OP_LOCK, text, cython.NULL) if probe.probe_on else 0
     _check(-fault, path, None)
-    fd: object = os.open(name, flags | os.O_CLOEXEC, 0o644)
+    fd: object = os.open(os.fsdecode(name), flags | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
         raise OSError(error.errno, os.strerror(error.errno), os.fsdecode(name)) from None
     return fd
 
 
-def lock_file_shared(path):
-    """As lock_file, but of a file that is there, and beside others who share it: nothing is written, so it may lie
-    on read-only media.
+def is_locked(path):
+    """Does anybody have the lock of `lock_file`? None: it cannot be told.
+
+    Nothing is made or written. The lock is tried, shared, for some microseconds: whoever takes it does so again.
     """
-    name: bytes = _encode(path)
-    text: text_t = name
-    fault: cython.int = probe.probe_fault(probe.OP_LOCK, text, cython.NULL) if probe.probe_on else 0
-    _check(-fault, path, None)
-    fd: object = os.open(os.fsdecode(name), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise OSError(error.errno, os.strerror(error.errno), os.fsdecode(name)) from None
-    return fd
+        unlock_file(lock_file_shared(path))
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
 
 
 def unlock_file(fd):

@@ -42,6 +42,9 @@ cdef class JournalReader:
     cdef JournalBytes file
     cdef uint64_t after_seqno
     cdef uint64_t end_bytes             # 0: at the seal
+    cdef int descriptor                 # borrowed: read this open file, not the path; -1: the path
+    cdef uint64_t stop                  # after `restart`: where what was read ended,
+    cdef object ended                   # and how; None: it was not read before
 
     # 1: self.record is the next record; 0: the end (then `outcome` says how it ended). Raises CorruptionError for damage, and within a
     # record whose checksum is right (impossible lengths). Call under the GIL; the checksum of a record is verified before it is returned,

@@ -20,7 +20,12 @@ The file is read, not mapped: a mapping of a file that shrinks is a SIGBUS.
 import os
 
 import cython
-from cython.cimports.fjeld.kernel.checksum import XXH3_64bits_withSeed
+from cython.cimports.fjeld.kernel.checksum import (
+    XXH3_64bits_withSeed,
+    XXH3_128bits,
+    XXH128_hash_t,
+    hash_hex,
+)
 from cython.cimports.fjeld.kernel.coding import (
     KIND_VALUE,
     KIND_WEAK_TOMBSTONE,
@@ -198,17 +203,23 @@ def _read_file(
     fd: cython.int = file_open_read(path)
     if fd < 0:
         return fd
-    size: int64_t = file_size(fd)
-    status: cython.int = -e.ENOMEM
-    if size < 0:
-        status = size
-    else:
-        f.data = cython.cast(cython.pointer[uint8_t], calloc(max(size, 1), 1))
-        if f.data != cython.NULL:
-            f.size_bytes = size
-            status = _read_extents(f, fd, has_tail)
+    status: cython.int = _read_open(f, fd, has_tail)
     file_close(fd)
     return status
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _read_open(f: cython.pointer[JournalBytes], fd: cython.int, has_tail: cython.bint) -> cython.int:
+    size: int64_t = file_size(fd)
+    if size < 0:
+        return cython.cast(cython.int, size)
+    f.data = cython.cast(cython.pointer[uint8_t], calloc(max(size, 1), 1))
+    if f.data == cython.NULL:
+        return -e.ENOMEM
+    f.size_bytes = size
+    return _read_extents(f, fd, has_tail)
 
 
 @cython.cfunc
@@ -250,15 +261,26 @@ class JournalReader:
     `end_bytes`: recovery has found that the records end here, without a seal; what follows is not read.
     `after_seqno`: every seqno up to it is known to be in earlier journals, so that a record which claims no
     more proves nothing of what is lost here. A live journal may be read beside its writer. Not thread-safe.
+    `descriptor`: of the open file, which has lost its name perhaps; it is borrowed.
     """
 
-    def __cinit__(self, path: str, number: int, *, allow_torn: bool, after_seqno: int = 0, end_bytes=None):
+    def __cinit__(
+        self,
+        path: str,
+        number: int,
+        *,
+        allow_torn: bool,
+        after_seqno: int = 0,
+        end_bytes=None,
+        descriptor: int = -1,
+    ):
         self.path = path
         self.number = number
         self.allow_torn = allow_torn
         self.after_seqno = after_seqno
         self.end_bytes = 0 if end_bytes is None else end_bytes
         self.file.number = number
+        self.descriptor = descriptor
         self._load()
         self._check_header()
 
@@ -276,9 +298,13 @@ class JournalReader:
         name: bytes = os.fsencode(self.path)
         text: cython.p_char = name
         has_tail: cython.bint = self.allow_torn
+        fd: cython.int = self.descriptor
         status: cython.int
         with cython.nogil:
-            status = _read_file(cython.address(fresh), text, has_tail)
+            if fd >= 0:
+                status = _read_open(cython.address(fresh), fd, has_tail)
+            else:
+                status = _read_file(cython.address(fresh), text, has_tail)
         if status < 0:
             free(fresh.data)
             raise OSError(-status, os.strerror(-status), self.path)
@@ -317,6 +343,11 @@ class JournalReader:
             return 0
         f: cython.pointer[JournalBytes] = cython.address(self.file)
         length: uint64_t = 0
+        if self.ended is not None and self.ended != "sealed" and self.position >= self.stop:
+            if self.ended == "torn":
+                return self._end()
+            self.outcome = self.ended
+            return 0
         if self.end_bytes > 0 and self.position >= self.end_bytes:
             if self.position > self.end_bytes:
                 what: object = f"the records were to end at {self.end_bytes}; {_RESTORE}"
@@ -417,7 +448,35 @@ class JournalReader:
                 path=self.path,
                 offset=self.position,
             )
+        if self.ended is not None:  # it came after what is to be read
+            self.outcome = "open"
+            return 0
         return self.next_record()
+
+    def restart(self, after_seqno: int):
+        """Back to the first record, of the same bytes: what its writer has added since is not read."""
+        if self.ended is None:
+            if self.outcome is None:
+                raise ValueError("a journal is read again once it was read to its end")
+            self.stop = self.position
+            self.ended = self.outcome
+        self.outcome = None
+        self.torn_offset = None
+        self.after_seqno = after_seqno
+        self.first_seqno = self.last_seqno = self.position = 0
+        self._check_header()
+
+    def summary(self) -> tuple:
+        """The size of the file and the XXH3-128 of its bytes."""
+        h: XXH128_hash_t
+        with cython.nogil:
+            h = XXH3_128bits(self.file.data, self.file.size_bytes)
+        return self.file.size_bytes, hash_hex(h)
+
+    @property
+    def reserves(self) -> bool:
+        """Does the record read last hold nothing but a seqno, of an ingestion?"""
+        return self.last_seqno != 0 and self.record.entries == 1 and self.record.body[1] == 0
 
     @property
     def persisted(self):

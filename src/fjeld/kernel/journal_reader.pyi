@@ -4,8 +4,19 @@ from typing import Literal, Self, final
 @final
 class JournalReader(Iterator[tuple[int, int, list[tuple[int, int, bytes, bytes]]]]):
     def __init__(
-        self, path: str, number: int, *, allow_torn: bool, after_seqno: int = 0, end_bytes: int | None = None
+        self,
+        path: str,
+        number: int,
+        *,
+        allow_torn: bool,
+        after_seqno: int = 0,
+        end_bytes: int | None = None,
+        descriptor: int = -1,
     ) -> None: ...
+    def restart(self, after_seqno: int) -> None: ...
+    def summary(self) -> tuple[int, str]: ...
+    @property
+    def reserves(self) -> bool: ...
     @property
     def path(self) -> str: ...
     @property

@@ -8,5 +8,5 @@ def replay_journal(
     cores: dict[int, TreeCore],
     flushed: dict[int, int],
     last_seqno: int,
-    on_full: Callable[[TreeCore], None],
+    on_full: Callable[[TreeCore], object] | None,
 ) -> int: ...

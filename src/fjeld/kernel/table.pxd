@@ -44,6 +44,7 @@ cdef class TableReader:
     cdef Table *table
     cdef readonly str path
     cdef readonly dict properties
+    cdef readonly bint held             # its file is open and stays open, whatever becomes of its name
     cdef BlockCache cache               # keep alive
     cdef DescriptorPool descriptors     # keep alive
     cdef object take_edges(self, bytes smallest, bytes largest)

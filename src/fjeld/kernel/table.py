@@ -28,7 +28,7 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_compare,
     fj_head64,
 )
-from cython.cimports.fjeld.kernel.descriptors import descriptor_forget
+from cython.cimports.fjeld.kernel.descriptors import descriptor_acquire, descriptor_forget
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
     ST_END,
@@ -419,6 +419,15 @@ class TableReader:
         table_close(t)
         pthread_mutex_destroy(cython.address(t.opening))
         free(t)
+
+    def hold(self) -> None:
+        """Open the file now and keep it open, whatever becomes of its name. OSError. Requires: called once."""
+        fd: cython.int
+        with cython.nogil:
+            fd = descriptor_acquire(self.table.descriptors, cython.address(self.table.descriptor))
+        self.held = fd >= 0
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd), self.path)
 
     @property
     def entries(self) -> int:

@@ -9,6 +9,8 @@ torn.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from fjeld.manifest.framing import Record
 from fjeld.manifest.names import manifest_name, number_of_manifest
 from fjeld.manifest.version import Version
 
-__all__ = ["ManifestInfo", "ManifestWriter", "read_manifest"]
+__all__ = ["ManifestInfo", "ManifestReader", "ManifestWriter", "read_manifest"]
 
 # Below this a roll-over saves nothing: reading a megabyte takes milliseconds.
 ROLL_MINIMUM_BYTES = 1 << 20
@@ -126,52 +128,80 @@ def read_manifest(path: str | os.PathLike[str]) -> tuple[Version, ManifestInfo]:
     Damage is a `CorruptionError`; a torn edit at the end is left out. It may be read while its writer
     appends: that shows the version as of some edit.
     """
-    name = os.fspath(path)
-    number = number_of_manifest(Path(name).name)
-    if number is None:
-        raise CorruptionError("this is not the name of a manifest", path=name)
-    reader = _Reader(files.read_file(name), number)
-    try:
-        return reader.read(), reader.info(name)
-    except CorruptionError as error:
-        offset = reader.offset if error.offset is None else error.offset
-        raise CorruptionError(error.what, path=name, offset=offset) from error
-    except UnsupportedFormatError as error:
-        raise UnsupportedFormatError(f"{name}: {error}") from error
+    reader = ManifestReader(path)
+    return reader.version, reader.info()
 
 
-class _Reader:
-    """Replays the bytes of one manifest. `offset` is where the record begins that it is at."""
+class ManifestReader:
+    """Reads a manifest, and then what its writer has appended since. `offset`: where the record begins that it
+    is at. For one thread.
+    """
 
-    def __init__(self, data: bytes, number: int) -> None:
-        self.data = data
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read all there is. FileNotFoundError; CorruptionError for damage."""
+        self.path = os.fspath(path)
+        number = number_of_manifest(Path(self.path).name)
+        if number is None:
+            raise CorruptionError("this is not the name of a manifest", path=self.path)
         self.number = number
         self.offset = 0
         self.edits = 0
         self.sealed = False
         self._keyspace: object = None
+        self.size_bytes = 0
+        self.data = files.read_file(self.path)
+        with self._named():
+            framing.check_header(self.data)
+            self.offset = framing.HEADER_BYTES
+            self.version = self._read_snapshot()
+            self._read_edits()
+            for problem in self.version.problems():
+                raise CorruptionError(problem)
+        self._let_go()
 
-    def read(self) -> Version:
-        framing.check_header(self.data)
-        self.offset = framing.HEADER_BYTES
-        version = self._read_snapshot()
-        while (found := self._next()) is not None:
-            record, value = found
-            version = self._replay(version, value)
-            self.offset = record.end
-        for problem in version.problems():
-            raise CorruptionError(problem)
-        return version
+    def more(self) -> list[Edit]:
+        """The edits that were appended since; they are in `version` now. As __init__."""
+        self.data = files.read_file(self.path)
+        with self._named():
+            found = self._read_edits()
+        self._let_go()
+        return found
 
-    def info(self, path: str) -> ManifestInfo:
+    def _let_go(self) -> None:
+        """Of the bytes: a reader may live long."""
+        self.size_bytes, self.data = len(self.data), b""
+
+    def info(self) -> ManifestInfo:
+        """What was met so far."""
         return ManifestInfo(
-            path=path,
+            path=self.path,
             number=self.number,
             edits=self.edits,
-            size_bytes=len(self.data),
-            torn_bytes=len(self.data) - self.offset,
+            size_bytes=self.size_bytes,
+            torn_bytes=self.size_bytes - self.offset,
             sealed=self.sealed,
         )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors say which file, and where in it."""
+        try:
+            yield
+        except CorruptionError as error:
+            offset = self.offset if error.offset is None else error.offset
+            raise CorruptionError(error.what, path=self.path, offset=offset) from error
+        except UnsupportedFormatError as error:
+            raise UnsupportedFormatError(f"{self.path}: {error}") from error
+
+    def _read_edits(self) -> list[Edit]:
+        found: list[Edit] = []
+        while (next_one := self._next()) is not None:
+            record, value = next_one
+            edit = self._replay(value)
+            if edit is not None:
+                found.append(edit)
+            self.offset = record.end
+        return found
 
     def _read_snapshot(self) -> Version:
         record = framing.record_at(self.data, self.offset)
@@ -214,19 +244,20 @@ class _Reader:
         if self.data.startswith(mark, payload) and framing.has_whole_payload(self.data, self.offset):
             raise CorruptionError("the record is damaged")
 
-    def _replay(self, version: Version, value: dict[str, object]) -> Version:
-        """The version after one record."""
+    def _replay(self, value: dict[str, object]) -> Edit | None:
+        """Apply one record; the edit that it is, None for the seal."""
         if "sealed" in value:
             if _content(value, "sealed") is not True:
                 raise CorruptionError("the seal is not one")
             self.sealed = True
-            return version
+            return None
         edit = Edit.from_json(_content(value, "edit"))
         self.edits += 1
         try:
-            return version.apply(edit)
+            self.version = self.version.apply(edit)
         except ValueError as error:
             raise CorruptionError(f"the edit does not fit: {error}") from error
+        return edit
 
     def _own(self, record: Record) -> dict[str, object] | None:
         """What the record says, or None: it is of another manifest."""

@@ -1,0 +1,53 @@
+"""What `verify` gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fjeld.backup.file_checks import Problem
+from fjeld.errors import CorruptionError
+
+__all__ = ["VerifyReport"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What `verify` has found."""
+
+    path: Path
+    """The folder, absolute."""
+    kind: str
+    """"keyspace", or "checkpoint": one that was never opened for writing."""
+    in_use: bool | None
+    """Whether it was open for writing somewhere; None: that could not be told."""
+    id: str | None
+    """None where the manifest cannot be read."""
+    seqno: int | None
+    """It holds what was written up to this seqno; None where that cannot be told."""
+    files_checked: int
+    bytes_checked: int
+    entries: int | None
+    """Visible entries of all partitions; None: not scanned, or not all of it can be read."""
+    digest: str | None
+    """As Keyspace.digest; None as `entries`."""
+    problems: tuple[Problem, ...]
+    """All that is wrong."""
+    notes: tuple[Problem, ...]
+    """What is not wrong, but worth knowing: the torn end of a journal, after a power cut or a kill."""
+    leftovers: tuple[str, ...]
+    """Relative paths of files that nothing names; opening deletes those that are Fjeld's own. Not looked for
+    while the keyspace is open: what its owner is about to name looks the same."""
+    elapsed_seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Is nothing wrong?"""
+        return not self.problems
+
+    def raise_if_bad(self) -> None:
+        """CorruptionError for the first problem, which tells how many there are."""
+        if self.problems:
+            first = self.problems[0]
+            more = f" (and {len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
+            raise CorruptionError(f"{first.what}{more}", path=self.path / first.path, offset=first.offset)

@@ -1,0 +1,58 @@
+# One data block of a table that is surveyed (table_check).
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.checksum cimport XXH3_state_t, XXH128_hash_t
+from fjeld.kernel.table cimport Table
+
+# What was wrong in one place.
+cdef struct Finding:
+    uint64_t offset
+    const char *what            # static text
+
+# An entry where it lies.
+cdef struct Parsed:
+    uint64_t prefix_bytes       # of its block
+    const uint8_t *suffix
+    uint64_t suffix_bytes
+    uint64_t value_bytes
+    uint64_t tag
+
+# One survey: what was counted and found on the way through.
+cdef struct Survey:
+    uint64_t entries
+    uint64_t keys
+    uint64_t tombstones
+    uint64_t weak_tombstones
+    uint64_t min_seqno
+    uint64_t max_seqno
+    uint64_t raw_bytes
+    uint64_t size_bytes
+    XXH128_hash_t xxh128
+    bint whole                  # all blocks could be read: the counts are those of the table
+    # the last key of the block before; behind a bad block it is not known
+    uint8_t *previous
+    size_t previous_bytes
+    size_t previous_capacity_bytes
+    bint has_previous
+    # the entry before, in the same block
+    const uint8_t *before
+    uint64_t before_bytes
+    uint64_t before_tag         # also of the last entry of the block before
+    # memory used again and again
+    uint8_t *chunk
+    size_t chunk_capacity_bytes
+    uint8_t *plain              # a block, decompressed
+    size_t plain_capacity_bytes
+    uint8_t *key                # a key, put together of prefix and suffix
+    size_t key_capacity_bytes
+    XXH3_state_t *state
+    Finding *findings
+    size_t finding_count
+    size_t finding_capacity_bytes
+    uint8_t *properties         # the payload of the properties block; NULL: it could not be read
+    uint32_t properties_bytes
+    const int *cancelled        # NULL, or set by another thread to stop
+
+# Keep a finding. ST_OK or ST_NOMEM.
+cdef int note(Survey *s, uint64_t offset, const char *what) noexcept nogil
+# Check block i, which lies at `block` with its trailer. What is wrong is a finding. ST_OK or ST_NOMEM.
+cdef int survey_block(Table *t, Survey *s, uint32_t i, const uint8_t *block, size_t n) noexcept nogil
