@@ -115,7 +115,7 @@ def test_damage_is_raised(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_looked_at(tmp_path: Path) -> None:
     make(tmp_path / "k").close()
     assert files.is_locked(tmp_path / "none") is False
-    files.inject("open", 0, errno.EACCES)
+    files.inject("lock", 0, errno.EACCES)
     assert files.is_locked(tmp_path / "k" / "LOCK") is None
 
 

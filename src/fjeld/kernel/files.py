@@ -13,11 +13,7 @@ import os
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cython.cimports.fjeld.kernel import file_probe as probe
-from cython.cimports.fjeld.kernel.checksum import (
-    XXH128_canonical_t,
-    XXH128_canonicalFromHash,
-    XXH128_hash_t,
-)
+from cython.cimports.fjeld.kernel.checksum import XXH128_canonical_t, XXH128_canonicalFromHash, XXH128_hash_t
 from cython.cimports.fjeld.kernel.coding import fj_atomic_load, fj_atomic_store
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
