@@ -21,6 +21,7 @@ from fjeld.errors import (
     FjeldError,
     InvalidOptionError,
     LockedError,
+    MisuseError,
     NotAKeyspaceError,
     PoisonedError,
     UnsupportedFormatError,
@@ -32,6 +33,10 @@ from fjeld.partition import Partition
 from fjeld.pin import Pin, PinnedFile
 from fjeld.prometheus import prometheus_text
 from fjeld.snapshot import Snapshot
+from fjeld.transaction.keyspaces import OptimisticTxKeyspace, TxKeyspace, open_optimistic_tx, open_tx
+from fjeld.transaction.savepoint import Savepoint
+from fjeld.transaction.transaction import OptimisticTransaction, Transaction
+from fjeld.transaction.tx_partition import TxPartition
 
 __version__ = "0.1.0"
 
@@ -50,20 +55,29 @@ __all__ = [
     "KeyspaceOptions",
     "Leveled",
     "LockedError",
+    "MisuseError",
     "NotAKeyspaceError",
+    "OptimisticTransaction",
+    "OptimisticTxKeyspace",
     "Partition",
     "PartitionOptions",
     "PersistMode",
     "Pin",
     "PinnedFile",
     "PoisonedError",
+    "Savepoint",
     "SizeTiered",
     "Snapshot",
+    "Transaction",
+    "TxKeyspace",
+    "TxPartition",
     "UnsupportedFormatError",
     "__version__",
     "backup_offline",
     "backup_together",
     "expiring",
     "open",
+    "open_optimistic_tx",
+    "open_tx",
     "prometheus_text",
 ]

@@ -72,7 +72,9 @@ def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
     view: View = access.take_view()
     failure_clear(cython.address(failure))
     view.open_merge(cython.address(merge), tag, RUN_STREAM)
+    own: object = None
     try:
+        own = access.join_merge(cython.address(merge))  # lives as long as the merge
         if state is None:
             with cython.nogil:
                 status = count_pass(cython.address(merge), cython.address(count), cython.address(failure))
@@ -85,6 +87,7 @@ def scan_all(access: Access, state: Xxh128 | None) -> uint64_t:
             raise_failure(cython.address(failure))
     finally:
         merge_close(cython.address(merge))
+    del own
     return count
 
 
