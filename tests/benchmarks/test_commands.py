@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from benchmarks import beside_python, group_commit, growth, growth_plots, load, reopen, ycsb
+from benchmarks import beside_python, group_commit, growth, growth_plots, load, reopen, transactions, ycsb
 from benchmarks.harness import Measurement
 
 COMMANDS = {
@@ -16,6 +16,7 @@ COMMANDS = {
     group_commit: ["--n", "40", "--threads", "1,2", "--seconds", "0.2"],
     beside_python: ["--n", "1000", "--calls", "2"],
     reopen: ["--n", "1500"],
+    transactions: ["--n", "400", "--threads", "1,2"],
 }
 
 
