@@ -121,6 +121,14 @@ def test_own_writes_are_not_read_from_the_keyspace(part, conflicts):
     assert not conflicts(own, lambda: part.insert_many([(b"own", b"2"), (b"gone", b"2")]))
 
 
+def test_what_it_began_with_is_no_change(part, conflicts):
+    """The newest entry of all is the last that the transaction sees."""
+    part[b"m"] = b"newest"
+    assert not conflicts(lambda view: list(view.prefix(b"m")), lambda: part.insert(b"other", b"1"))
+    part[b"m"] = b"newest"
+    assert not conflicts(lambda view: view.get(b"m"), lambda: part.insert(b"other", b"2"))
+
+
 def test_read_only_transactions_never_conflict(optimistic, part):
     tx = optimistic.write_tx()
     view = tx.partition("p")

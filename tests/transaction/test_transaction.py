@@ -110,6 +110,21 @@ def test_iterators_see_the_state_at_their_creation(ks, part, reverse):
         assert list(view) == [b"a", b"b", b"dd", b"e"]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_iterators_do_not_see_what_a_later_read_has_indexed(ks, part, reverse):
+    with ks.write_tx() as tx:
+        view = tx.partition("p")
+        view[b"b"] = b"2"
+        scan = view.range(reverse=reverse)
+        first = next(scan)
+        for key in (b"bb", b"c", b"dd"):
+            view[key] = b"later"
+        view.remove(b"b")
+        assert list(view) == [b"a", b"bb", b"c", b"dd", b"e"]
+        expected = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3"), (b"e", b"5")]
+        assert [first, *scan] == (expected[::-1] if reverse else expected)
+
+
 def test_many_own_writes_of_few_keys(ks):
     """More than are searched one by one; several versions of each key."""
     with ks.write_tx() as tx:
