@@ -30,6 +30,7 @@ from fjeld.errors import (
     FjeldError,
     InvalidOptionError,
     LockedError,
+    MisuseError,
     NotAKeyspaceError,
     PoisonedError,
     UnsupportedFormatError,
@@ -45,6 +46,10 @@ from fjeld.prometheus import prometheus_text
 from fjeld.readonly.keyspace import ReadOnlyKeyspace, open_readonly
 from fjeld.readonly.partition import ReadOnlyPartition
 from fjeld.snapshot import Snapshot
+from fjeld.transaction.keyspaces import OptimisticTxKeyspace, TxKeyspace, open_optimistic_tx, open_tx
+from fjeld.transaction.savepoint import Savepoint
+from fjeld.transaction.transaction import OptimisticTransaction, Transaction
+from fjeld.transaction.tx_partition import TxPartition
 
 __version__ = "0.1.0"
 
@@ -74,7 +79,10 @@ __all__ = [
     "KeyspaceOptions",
     "Leveled",
     "LockedError",
+    "MisuseError",
     "NotAKeyspaceError",
+    "OptimisticTransaction",
+    "OptimisticTxKeyspace",
     "Partition",
     "PartitionOptions",
     "PersistMode",
@@ -86,8 +94,12 @@ __all__ = [
     "ReadOnlyPartition",
     "RestoreInfo",
     "RetentionPolicy",
+    "Savepoint",
     "SizeTiered",
     "Snapshot",
+    "Transaction",
+    "TxKeyspace",
+    "TxPartition",
     "UnsupportedFormatError",
     "VerifyReport",
     "__version__",
@@ -98,7 +110,9 @@ __all__ = [
     "import_from",
     "inspect",
     "open",
+    "open_optimistic_tx",
     "open_readonly",
+    "open_tx",
     "prometheus_text",
     "restore",
     "verify",

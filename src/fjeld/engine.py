@@ -275,11 +275,11 @@ class Engine:
         self.refuse()
         tables = self.ingestion.build(live, pairs)
         if tables:
-            self._add(live, tables)
+            self.add_tables(live, tables)
         return sum(table.entries for table in tables)
 
     @shielded
-    def _add(self, live: LivePartition, tables: list[TableMeta]) -> None:
+    def add_tables(self, live: LivePartition, tables: list[TableMeta]) -> None:
         try:
             self.ingestion.add(live, tables)
         finally:

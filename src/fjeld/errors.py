@@ -15,6 +15,7 @@ __all__ = [
     "FjeldError",
     "InvalidOptionError",
     "LockedError",
+    "MisuseError",
     "NotAKeyspaceError",
     "PoisonedError",
     "UnsupportedFormatError",
@@ -58,6 +59,10 @@ class ClosedError(FjeldError):
 
 class ConflictError(FjeldError):
     """Another transaction changed what this one read. Run it again."""
+
+
+class MisuseError(FjeldError, RuntimeError):
+    """The program uses a transaction as it must not be used, from two threads for example. The message says how."""
 
 
 class CancelledError(FjeldError):

@@ -146,6 +146,10 @@ class Ingestion:
             with self._builds_lock:
                 self._builds.discard(build)
 
+    def discard(self, tables: list[TableMeta]) -> None:
+        """Tables that were built and are not wanted any more."""
+        _delete([self._store.table_path(table.number) for table in tables])
+
     # ---- add ----
 
     def add(self, live: LivePartition, tables: list[TableMeta]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from fjeld.backup.checkpoint import take_checkpoint
 from fjeld.backup.info import CheckpointInfo
@@ -22,6 +22,7 @@ from fjeld.engine import Engine
 from fjeld.export.exporter import export_snapshot
 from fjeld.export.info import ExportInfo
 from fjeld.export.sink import FileObject
+from fjeld.maintenance.live_partition import LivePartition
 from fjeld.manifest.fields import check_partition_name
 from fjeld.opening import open_engine
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
@@ -30,10 +31,13 @@ from fjeld.pin import Pin
 from fjeld.snapshot import Snapshot
 from fjeld.statistics.figures import KeyspaceFigures
 
-__all__ = ["Keyspace", "open"]
+__all__ = ["Keyspace", "open", "open_as"]
 
 # Open or not. The worker threads hold an engine that is open, also when nobody holds its Keyspace any more.
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+K = TypeVar("K", bound="Keyspace")
 
 
 class Keyspace:
@@ -45,7 +49,7 @@ class Keyspace:
 
     def __repr__(self) -> str:
         state = "closed" if self._engine.closed else f"seqno {self.seqno}"
-        return f"<fjeld.Keyspace {self.path} ({state})>"
+        return f"<fjeld.{type(self).__name__} {self.path} ({state})>"
 
     @property
     def path(self) -> Path:
@@ -91,8 +95,11 @@ class Keyspace:
         live = self._engine.open_partition(name, options, create)
         partition = self._partitions.get(live.id)
         if partition is None:
-            partition = self._partitions.setdefault(live.id, Partition(self._engine, live))
+            partition = self._partitions.setdefault(live.id, self._make_partition(live))
         return partition
+
+    def _make_partition(self, live: LivePartition) -> Partition:
+        return Partition(self._engine, live)
 
     def partitions(self) -> list[str]:
         """The names of all partitions, sorted."""
@@ -277,7 +284,7 @@ class Keyspace:
         """
         self._engine.close()
 
-    def __enter__(self) -> Keyspace:
+    def __enter__(self) -> Self:
         self._engine.check_open()
         return self
 
@@ -305,12 +312,23 @@ def open(  # noqa: A001 - the name that users expect of a store
     is False), or the folder holds something else. UnsupportedFormatError: a newer Fjeld wrote it.
     CorruptionError: a file is damaged. FileExistsError: it exists, and error_if_exists.
     """
+    return open_as(Keyspace, path, options, create, error_if_exists)
+
+
+def open_as(
+    kind: type[K],
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    options: KeyspaceOptions | None,
+    create: bool,
+    error_if_exists: bool,
+) -> K:
+    """As `open`, for any kind of keyspace."""
     if options is not None and not isinstance(options, KeyspaceOptions):
         raise TypeError(f"options must be KeyspaceOptions, not {type(options).__name__}")
     folder = os.path.abspath(os.fsdecode(path))
     engine = open_engine(folder, options or KeyspaceOptions(), create=create, error_if_exists=error_if_exists)
     _engines.add(engine)
-    return Keyspace(engine)
+    return kind(engine)
 
 
 def _close_all() -> None:

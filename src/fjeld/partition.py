@@ -46,6 +46,10 @@ class Partition(Tree, ReaderMapping, MutableMapping[bytes, bytes]):
         """How it is stored; kept with it."""
         return self._live.options
 
+    def is_of(self, engine: Engine) -> bool:
+        """Is it of this engine's keyspace?"""
+        return self._engine is engine
+
     def approximate_len(self) -> int:
         """About how many entries it has, at once: overwritten and removed ones that were not compacted yet
         count too.

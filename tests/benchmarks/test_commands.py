@@ -7,7 +7,17 @@ import json
 
 import pytest
 
-from benchmarks import beside_python, group_commit, growth, growth_plots, load, reopen, verify, ycsb
+from benchmarks import (
+    beside_python,
+    group_commit,
+    growth,
+    growth_plots,
+    load,
+    reopen,
+    transactions,
+    verify,
+    ycsb,
+)
 from benchmarks.harness import Measurement
 
 COMMANDS = {
@@ -16,6 +26,7 @@ COMMANDS = {
     group_commit: ["--n", "40", "--threads", "1,2", "--seconds", "0.2"],
     beside_python: ["--n", "1000", "--calls", "2"],
     reopen: ["--n", "1500"],
+    transactions: ["--n", "400", "--threads", "1,2"],
 }
 
 

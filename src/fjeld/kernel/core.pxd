@@ -2,6 +2,7 @@
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.commit cimport Commit
 from fjeld.kernel.memtable cimport Memtable, MemtableOwner
+from fjeld.kernel.merge cimport Merge
 from fjeld.kernel.read_counters cimport ReadCounters
 from fjeld.kernel.view cimport View
 
@@ -33,4 +34,5 @@ cdef class Access:
 
     cdef View take_view(self)
     cdef uint64_t read_tag(self) noexcept
+    cdef object join_merge(self, Merge *m)      # what the merge reads besides the view; keep the result as long as the merge
     cdef int check(self) except -1

@@ -149,6 +149,11 @@ class Access:
         """What to read."""
         return self.core.take_view() if self.kept is None else self.kept
 
+    @cython.cfunc
+    def join_merge(self, m: cython.pointer[Merge]) -> object:
+        """Give a merge of the view what this reader sees besides: a transaction, its own writes."""
+        return None
+
     # ---- for the control plane ----
 
     def keep_view(self, view: View):

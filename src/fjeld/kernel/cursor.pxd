@@ -8,6 +8,7 @@ cdef class Cursor:
     cdef object owner
     cdef View view
     cdef Merge merge
+    cdef object own             # what else the merge reads
     cdef bytes start
     cdef bytes stop
     cdef bint reverse           # the direction the merge stands in

@@ -41,6 +41,7 @@ class Cursor:
         tag: uint64_t = reader.read_tag()
         self.view = reader.take_view()
         self.view.open_merge(cython.address(self.merge), tag, RUN_CACHED)
+        self.own = reader.join_merge(cython.address(self.merge))
 
     def __dealloc__(self):
         merge_close(cython.address(self.merge))

@@ -82,7 +82,9 @@ def scan_all(access: Access, state: Xxh128 | None, cancel: CancelFlag | None) ->
     view: View = access.take_view()
     failure_clear(cython.address(failure))
     view.open_merge(cython.address(merge), tag, RUN_STREAM)
+    own: object = None
     try:
+        own = access.join_merge(cython.address(merge))  # lives as long as the merge
         if state is None:
             with cython.nogil:
                 status = count_pass(cython.address(merge), cython.address(count), cython.address(failure))
@@ -97,6 +99,7 @@ def scan_all(access: Access, state: Xxh128 | None, cancel: CancelFlag | None) ->
             raise_failure(cython.address(failure))
     finally:
         merge_close(cython.address(merge))
+    del own
     return count
 
 

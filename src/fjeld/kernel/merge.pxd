@@ -10,6 +10,13 @@ cdef enum SourceKind:
     SOURCE_MEMTABLE = 0
     SOURCE_RUN = 1
 
+# Above the tag of every entry that was ever committed: see own_writes.py.
+cdef extern from *:
+    """
+    #define FJ_OWN_TAG ((uint64_t)1 << 62)
+    """
+    const uint64_t FJ_OWN_TAG
+
 cdef struct Source:
     int kind
     MemCursor mem
@@ -29,6 +36,7 @@ cdef struct Merge:
     uint32_t active
     bint reverse
     uint64_t max_tag            # newer versions are invisible
+    uint64_t own_tag            # but a transaction's own writes, from FJ_OWN_TAG on, are visible up to this one
     Source *spent               # its entry was used: it must move before the next is chosen
     int positioning             # sources still to be positioned (index + 1), 0: none
     int start                   # how they are positioned
@@ -49,7 +57,11 @@ cdef struct Merge:
     bint have_candidate         # reverse: the newest visible version of `last` so far
     Block *held                 # reverse: keeps the candidate's value alive
 
-# Room for `sources` sources; ST_OK or ST_NOMEM. Zeroed memory is a closed merge.
+# Is a version too new: committed since, or written by the transaction itself since the merge was made?
+cdef inline bint is_hidden(Merge *m, uint64_t tag) noexcept nogil:
+    return tag > m.max_tag and (tag < FJ_OWN_TAG or tag > m.own_tag)
+
+# Room for `sources` sources, and one more for a transaction's own writes; ST_OK or ST_NOMEM. Zeroed memory is a closed merge.
 cdef int merge_init(Merge *m, uint32_t sources, uint64_t max_tag) noexcept nogil
 cdef void merge_add_memtable(Merge *m, Memtable *memtable) noexcept nogil
 cdef void merge_add_run(Merge *m, Table **tables, uint32_t count, int mode) noexcept nogil

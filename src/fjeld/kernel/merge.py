@@ -59,9 +59,9 @@ def merge_init(m: cython.pointer[Merge], sources: uint32_t, max_tag: uint64_t) -
     memset(m, 0, cython.sizeof(Merge))
     m.max_tag = max_tag
     m.loaded = LOADED_NOTHING
-    m.sources = cython.cast(cython.pointer[Source], calloc(sources + 1, cython.sizeof(Source)))
+    m.sources = cython.cast(cython.pointer[Source], calloc(sources + 2, cython.sizeof(Source)))
     m.order = cython.cast(
-        cython.pointer[cython.pointer[Source]], calloc(sources + 1, cython.sizeof(cython.pointer[Source]))
+        cython.pointer[cython.pointer[Source]], calloc(sources + 2, cython.sizeof(cython.pointer[Source]))
     )
     if m.sources == cython.NULL or m.order == cython.NULL:
         merge_close(m)
@@ -406,7 +406,7 @@ def next_forward(m: cython.pointer[Merge], f: cython.pointer[Failure]) -> cython
             return ST_END
         s = m.order[0]
         m.spent = s
-        if s.tag > m.max_tag or last_is(m, s):
+        if is_hidden(m, s.tag) or last_is(m, s):
             continue  # too new, or an older version of a key that was dealt with
         status = last_set(m, s, f)
         if status != ST_OK:
@@ -478,7 +478,7 @@ def next_reverse(m: cython.pointer[Merge], f: cython.pointer[Failure]) -> cython
         if s == cython.NULL:
             return ST_END
         m.spent = s
-        if s.tag <= m.max_tag:
+        if not is_hidden(m, s.tag):
             status = candidate_set(m, s, f)
             if status != ST_OK:
                 return status

@@ -219,31 +219,39 @@ class Reader(Access):
 
     # ---- ranges ----
 
+    @cython.cfunc
+    def open_scan(self, start: bytes | None, stop: bytes | None, reverse: object, mode: cython.int) -> Scan:
+        return Scan(self, start, stop, reverse, mode)
+
+    @cython.cfunc
+    def open_cursor(self, start: bytes | None, stop: bytes | None) -> Cursor:
+        return Cursor(self, start, stop)
+
     def range(self, start=None, stop=None, *, include_start=True, include_stop=False, reverse=False):
         """An iterator over (key, value) between two keys (None: open), as of now."""
         self.check()
-        return Scan(self, bound(start, not include_start), bound(stop, include_stop), reverse, SCAN_ITEMS)
+        return self.open_scan(bound(start, not include_start), bound(stop, include_stop), reverse, SCAN_ITEMS)
 
     def prefix(self, prefix, *, reverse=False):
         """An iterator over (key, value) of all keys that begin with `prefix`, as of now."""
         self.check()
         exact: bytes = key_bytes(prefix)
-        return Scan(self, exact, after_prefix(exact), reverse, SCAN_ITEMS)
+        return self.open_scan(exact, after_prefix(exact), reverse, SCAN_ITEMS)
 
     def scan_items(self, reverse=False):
         """An iterator over all (key, value), as of now."""
         self.check()
-        return Scan(self, None, None, reverse, SCAN_ITEMS)
+        return self.open_scan(None, None, reverse, SCAN_ITEMS)
 
     def scan_keys(self, reverse=False):
         """An iterator over all keys, as of now."""
         self.check()
-        return Scan(self, None, None, reverse, SCAN_KEYS)
+        return self.open_scan(None, None, reverse, SCAN_KEYS)
 
     def scan_values(self, reverse=False):
         """An iterator over all values in the order of their keys, as of now."""
         self.check()
-        return Scan(self, None, None, reverse, SCAN_VALUES)
+        return self.open_scan(None, None, reverse, SCAN_VALUES)
 
     def __iter__(self):
         return self.scan_keys()
@@ -267,8 +275,8 @@ class Reader(Access):
         """A movable cursor over a range (start <= key < stop) or a prefix, as of now."""
         self.check()
         if prefix is None:
-            return Cursor(self, bound(start, False), bound(stop, False))
+            return self.open_cursor(bound(start, False), bound(stop, False))
         if start is not None or stop is not None:
             raise ValueError("a cursor takes a prefix, or start and stop, not both")
         exact: bytes = key_bytes(prefix)
-        return Cursor(self, exact, after_prefix(exact))
+        return self.open_cursor(exact, after_prefix(exact))

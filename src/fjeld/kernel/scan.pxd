@@ -32,6 +32,7 @@ cdef class Scan:
     cdef object owner           # the reader it came from: a closed snapshot ends its iterators
     cdef View view
     cdef Merge merge
+    cdef object own             # what else the merge reads
     cdef bytes start
     cdef bytes stop
     cdef bint reverse

@@ -115,6 +115,7 @@ class Scan:
         tag: uint64_t = reader.read_tag()
         self.view = reader.take_view()
         self.view.open_merge(cython.address(self.merge), tag, RUN_CACHED)
+        self.own = reader.join_merge(cython.address(self.merge))
 
     def __dealloc__(self):
         merge_close(cython.address(self.merge))
@@ -183,9 +184,8 @@ class Scan:
         return 0
 
     @cython.cfunc
-    @cython.inline
     def entry(self) -> object:
-        """What the merge stands on."""
+        """What the merge stands on, to hand out. Not inline: TrackedScan overrides it."""
         if self.mode == SCAN_KEYS:
             return self.key()
         if self.mode == SCAN_VALUES:

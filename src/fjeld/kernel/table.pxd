@@ -37,6 +37,7 @@ cdef struct Table:
     int opened                  # atomic: everything above but path, edges, cache and descriptors is there
     uint64_t expected_bytes     # what the manifest says of the file's size; 0: nothing
     pthread_mutex_t opening     # one thread opens; taken without the GIL
+    uint64_t max_seqno          # of its entries, as the manifest says; the greatest there is where it does not
     uint64_t seqno_tag          # the manifest says that all entries have this seqno (<< 8); 0: they have their own
 
 cdef class TableReader:

@@ -320,6 +320,7 @@ class TableReader:
         smallest: object = None,
         largest: object = None,
         seqno: uint64_t = 0,
+        max_seqno: uint64_t = NEWEST,
         **rest: object,
     ):
         t: cython.pointer[Table]
@@ -336,6 +337,7 @@ class TableReader:
         t.descriptor.fd = -1
         t.expected_bytes = 0 if expected_bytes is None else expected_bytes
         t.seqno_tag = seqno << 8
+        t.max_seqno = max_seqno
         t.path = strdup(name)
         if t.path == cython.NULL:
             raise MemoryError()

@@ -18,6 +18,7 @@ class TableReader:
         smallest: bytes | None = None,
         largest: bytes | None = None,
         seqno: int = 0,
+        max_seqno: int = ...,
     ) -> Self: ...
     @property
     def entries(self) -> int: ...

@@ -7,6 +7,8 @@ from cython.cimports.cpython.bytes import PyBytes_CheckExact, PyBytes_GET_SIZE
 from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, KIND_VALUE, KIND_WEAK_TOMBSTONE
 from cython.cimports.fjeld.kernel.core import check_key, check_value, coerce
 from cython.cimports.fjeld.kernel.reader import Reader
+from cython.cimports.fjeld.kernel.turn import Turn
+from cython.cimports.fjeld.kernel.turn_writes import write_batch_in_turn, write_in_turn
 from cython.cimports.fjeld.kernel.write_batch import WriteBatch, write_one
 
 
@@ -23,7 +25,13 @@ class Tree(Reader):
             key = coerce(key, "key")
         if PyBytes_GET_SIZE(key) > 65535:
             check_key(key)
+        if self.turn is not None:
+            return write_in_turn(self.turn, self.core, kind, key, value, wait)
         return write_one(self.core, kind, key, value, wait)
+
+    def take_turns(self, turn: Turn):
+        """The partition is one of a transactional keyspace. Requires: nobody uses it yet."""
+        self.turn = turn
 
     def insert(self, key, value):
         """Write key = value. When it returns, a killed process loses nothing; durability beyond that is by
@@ -73,4 +81,7 @@ class Tree(Reader):
             if value is None:
                 coerce(value, "value")
             batch.add(self.core, KIND_VALUE, key, value)
-        batch.write_now()
+        if self.turn is None:
+            batch.write_now()
+        else:
+            write_batch_in_turn(self.turn, batch)

@@ -27,6 +27,7 @@ cdef class View:
     cdef uint32_t mem_count
     cdef Table **level0
     cdef uint32_t level0_count
+    cdef uint64_t tables_seqno          # the newest in any of the tables
     cdef Level *runs                    # levels 1.. that hold tables
     cdef uint32_t run_count
     cdef ReadCounters reads             # where point look-ups are counted: the core's, once the partition shows this view

@@ -183,6 +183,9 @@ class View:
                 self.runs[self.run_count].tables = table_array(level)
                 self.runs[self.run_count].count = len(level)
                 self.run_count += 1
+        for level in levels:
+            for reader in level:
+                self.tables_seqno = max(self.tables_seqno, newest_in(reader))
 
     def __dealloc__(self):
         i: uint32_t
@@ -279,6 +282,13 @@ class View:
         for i in range(self.run_count):
             merge_add_run(m, self.runs[i].tables, self.runs[i].count, mode)
         return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(check=False)
+def newest_in(reader: TableReader) -> uint64_t:
+    return reader.table.max_seqno
 
 
 @cython.cfunc

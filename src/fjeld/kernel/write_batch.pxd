@@ -22,3 +22,7 @@ cdef class WriteBatch:
 # One entry, written at once: the fast path of insert and remove. Without `wait`: NOT_NOW where it would have to (for room,
 # for a sync, because writers are slowed or refused).
 cdef int write_one(TreeCore core, int kind, bytes key, bytes value, bint wait) except -1
+# The same, not persisted; *reached is its seqno.
+cdef int put_one(TreeCore core, int kind, bytes key, bytes value, bint wait, uint64_t *reached) except -1
+# Persist what was written up to seqno, if `durable` says so (> 0), or the keyspace's option (< 0).
+cdef int persist_due(Commit commit, int durable, uint64_t seqno) except -1

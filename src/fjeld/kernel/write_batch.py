@@ -90,8 +90,13 @@ def lock_for(core: TreeCore, needed: cython.size_t, wait: cython.bint) -> cython
 
 @cython.cfunc
 @cython.exceptval(-1, check=False)
-def write_one(
-    core: TreeCore, kind: cython.int, key: bytes, value: bytes | None, wait: cython.bint
+def put_one(
+    core: TreeCore,
+    kind: cython.int,
+    key: bytes,
+    value: bytes | None,
+    wait: cython.bint,
+    reached: cython.pointer[uint64_t],
 ) -> cython.int:
     commit: Commit = core.commit
     seqno: uint64_t
@@ -129,7 +134,26 @@ def write_one(
     commit.unlock()
     if status == ST_NOMEM:
         return out_of_memory(commit)
-    if commit.attention & ATTEND_DURABLE:
+    reached[0] = seqno
+    return 0
+
+
+@cython.cfunc
+@cython.exceptval(-1, check=False)
+def write_one(
+    core: TreeCore, kind: cython.int, key: bytes, value: bytes | None, wait: cython.bint
+) -> cython.int:
+    seqno: uint64_t = 0
+    if put_one(core, kind, key, value, wait, cython.address(seqno)) == NOT_NOW:
+        return NOT_NOW
+    return persist_due(core.commit, -1, seqno)
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1, check=False)
+def persist_due(commit: Commit, durable: cython.int, seqno: uint64_t) -> cython.int:
+    if durable > 0 or (durable < 0 and commit.attention & ATTEND_DURABLE):
         commit.persist(seqno)
     return 0
 
@@ -292,9 +316,7 @@ class WriteBatch:
         commit.unlock()
         if status == ST_NOMEM:
             return out_of_memory(commit)
-        if durable > 0 or (durable < 0 and commit.attention & ATTEND_DURABLE):
-            commit.persist(seqno)
-        return 0
+        return persist_due(commit, durable, seqno)
 
     # ---- the public face ----
 

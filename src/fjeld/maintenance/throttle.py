@@ -36,8 +36,8 @@ Obstacle = Callable[[StallReason, LivePartition], BaseException | None]
 class Throttle:
     """Decides how fast writers may go, and keeps them waiting.
 
-    Thread safety: any thread may call any method. `_stalls` and `_changes` are guarded by `_changed`, which
-    whoever waits waits on; `_pressing` serialises decisions, so that the newest one stands.
+    Thread safety: any thread may call any method. `_stalls` and `_changes` are guarded by `_lock`; whoever
+    waits waits on `_changed`; `_pressing` serialises decisions, so that the newest one stands.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class Throttle:
         self._options = options
         self._partitions = partitions
         self._flush_straggler = flush_straggler
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # taken by itself: no KeyboardInterrupt comes between lock and block
+        self._changed = threading.Condition(self._lock)
         self._changes = 0
         """How often something has changed: what changes between a look and a wait is not missed."""
         self._pressing = threading.Lock()
@@ -70,7 +71,7 @@ class Throttle:
 
     def notify(self) -> None:
         """Something has changed: who waits looks again."""
-        with self._changed:
+        with self._lock:
             self._changes += 1
             self._changed.notify_all()
 
@@ -82,7 +83,7 @@ class Throttle:
     @property
     def stalls(self) -> dict[str, tuple[int, float]]:
         """By reason, how often writers have waited and for how many seconds in all."""
-        with self._changed:
+        with self._lock:
             return {reason.value: stall for reason, stall in self._stalls.items()}
 
     # ---- the decision ----
@@ -154,7 +155,7 @@ class Throttle:
             self._note(decision.reason, time.monotonic() - started)
 
     def _note(self, reason: StallReason, seconds: float) -> None:
-        with self._changed:
+        with self._lock:
             count, total_seconds = self._stalls[reason]
             self._stalls[reason] = (count + 1, total_seconds + seconds)
 
@@ -187,7 +188,7 @@ class Throttle:
 
     def _wait(self, seen: int, seconds: float) -> None:
         """Wait so long, or until something changes that `seen` does not count."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._changes != seen or self._released, seconds)
 
     @staticmethod

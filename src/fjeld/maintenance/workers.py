@@ -34,7 +34,8 @@ class Workers:
     ) -> None:
         self._next_job = next_job
         self._on_failure = on_failure
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()  # taken by itself: no KeyboardInterrupt comes between lock and block
+        self._condition = threading.Condition(self._lock)
         self._wakes = 0
         self._answered = 0
         """The number of wakes that next_job is known to have seen when it gave None."""
@@ -53,19 +54,19 @@ class Workers:
         self._start_one()
 
     def _start_one(self) -> None:
-        with self._condition:
+        with self._lock:
             if self._idle_threads and not self._stopping:
                 self._idle_threads.pop(0).start()
 
     def wake(self) -> None:
         """There may be something to do."""
-        with self._condition:
+        with self._lock:
             self._wakes += 1
             self._condition.notify_all()
 
     def wake_within(self, seconds: float) -> None:
         """There will be something to do then. Of several times the earliest counts, and it is asked anew then."""
-        with self._condition:
+        with self._lock:
             self._wake_within(seconds)
             self._condition.notify_all()
 
@@ -77,7 +78,7 @@ class Workers:
 
     def stop(self) -> None:
         """Let running jobs end and the threads go. Not for a worker to call."""
-        with self._condition:
+        with self._lock:
             self._stopping = True
             self._condition.notify_all()
         for thread in self._threads:
@@ -86,14 +87,14 @@ class Workers:
 
     def wait_idle(self) -> None:
         """Until no job runs and next_job gave none."""
-        with self._condition:
+        with self._lock:
             self._condition.wait_for(
                 lambda: self._stopping or (not self._running and self._answered == self._wakes)
             )
 
     def _work(self) -> None:
         while True:
-            with self._condition:
+            with self._lock:
                 self._wait_for_wake()
                 if self._stopping:
                     return
@@ -120,7 +121,7 @@ class Workers:
         except BaseException as error:  # also SystemExit, out of a caller's function
             failed = True
             self._on_failure(error)
-        with self._condition:
+        with self._lock:
             self._running -= 1
             if failed:
                 self._wake_within(RETRY_SECONDS)

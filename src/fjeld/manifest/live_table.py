@@ -31,6 +31,7 @@ class LiveTable(TableReader):
             smallest=meta.smallest,
             largest=meta.largest,
             seqno=meta.max_seqno if meta.min_seqno == meta.max_seqno else 0,
+            max_seqno=meta.max_seqno,
         )
         table.file = file
         table.meta = meta

@@ -1,0 +1,19 @@
+from collections.abc import Sequence
+
+from fjeld.kernel.core import TreeCore
+from fjeld.kernel.view import View
+
+Span = tuple[bytes | None, bytes | None]
+
+MAX_WEIGHT_BYTES: int
+
+def join_ranges(ranges: Sequence[Span], max_weight: int) -> list[Span]: ...
+
+class ReadRange: ...
+
+class ReadSet:
+    def __init__(self, core: TreeCore, max_weight: int = ...) -> None: ...
+    @property
+    def core(self) -> TreeCore: ...
+    def keep(self, view: View) -> None: ...
+    def covered(self) -> tuple[set[bytes], list[Span]]: ...
