@@ -1,6 +1,6 @@
 """Any byte of any file: flipped, zeroed, cut off, something appended, or an older or another file in its place.
 
-Whatever is then done (reading by all ways, compacting, backing up by links or by copies: one of these, by chance) gives the right answer
+Whatever is then done (reading by all ways, compacting, backing up by links or by copies: by chance one of these) gives the right answer
 or says what is wrong. A sample in CI, chosen by the seed; every byte of every file with FJELD_LONG=1.
 """
 
