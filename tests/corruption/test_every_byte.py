@@ -1,7 +1,7 @@
 """Any byte of any file: flipped, zeroed, cut off, something appended, or an older or another file in its place.
 
-Whatever is then done (reading by all ways, compacting, backing up by links or by copies: by chance one of these) gives the right answer
-or says what is wrong. A sample in CI, chosen by the seed; every byte of every file with FJELD_LONG=1.
+Whatever is then done (by chance one of reading by all ways, compacting, backing up by links or by copies) gives the
+right answer or says what is wrong. A sample in CI, chosen by the seed; every byte of every file with FJELD_LONG=1.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import fjeld
+from fjeld.kernel import files
 from tests.crash.disk import Disk, File, Folder, Loss, every_loss
 from tests.crash.explore import Explorer
 from tests.crash.life import SYNC
 from tests.crash.workloads import WORKLOADS
-from tests.support import content_at, fast_folder, opened, traced
+from tests.support import abandon, content_at, content_of, fast_folder, opened, traced
 
 SEED = int(os.environ.get("FJELD_TEST_SEED", "20261123"))
 LONG = bool(os.environ.get("FJELD_LONG"))
@@ -41,7 +41,7 @@ def test_a_flush_of_one_partition_does_not_tear_a_batch(tmp_path: Path, flushed:
             batch.insert(a, b"k", b"1")
             batch.insert(b, b"k", b"1")
         keyspace.partition(flushed).flush()
-        fjeld.kernel.files.make_directory(tmp_path / "flushed")
+        files.make_directory(tmp_path / "flushed")
     disk = Disk(tmp_path)
     for event in trace:
         if event[1].endswith("flushed"):
@@ -63,6 +63,26 @@ def test_a_flush_does_not_sync_what_no_batch_shares(tmp_path: Path) -> None:
         with traced() as trace:
             a.flush()
         assert not [event for event in trace if event[0].startswith("sync") and event[1].endswith(".jnl")]
+
+
+def test_what_recovery_has_shown_stays(tmp_path: Path) -> None:
+    """What a dead process left unsynced is on disk before the next one builds on it."""
+    with traced() as trace:
+        keyspace = opened(tmp_path / "keyspace")
+        keyspace.partition("a").insert(b"k", b"1")
+        abandon(keyspace)
+        with opened(tmp_path / "keyspace") as keyspace:
+            assert content_of(keyspace)["a"] == {b"k": b"1"}
+            files.make_directory(tmp_path / "shown")
+    disk = Disk(tmp_path)
+    for event in trace:
+        if event[1].endswith("shown"):
+            break
+        disk.apply(event)
+    disk.apply(("sync_dir", str(tmp_path)))
+    (tmp_path / "after").mkdir()
+    disk.cut(tmp_path / "after", None)
+    assert content_at(tmp_path / "after" / "keyspace") == {"a": {b"k": b"1"}}
 
 
 # ---- the model of the disk ----

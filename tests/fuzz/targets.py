@@ -150,7 +150,9 @@ def repaired_journal(data: bytes) -> None:
         length = int.from_bytes(made[at + 8 : at + 12], "little")
         if not RECORD_BYTES <= length <= len(made) - at:
             break
-        made[at : at + 8] = struct.pack("<Q", xxh64(bytes(made[at + 8 : at + length]), JOURNAL_NUMBER << 32 ^ at))
+        made[at : at + 8] = struct.pack(
+            "<Q", xxh64(bytes(made[at + 8 : at + length]), JOURNAL_NUMBER << 32 ^ at)
+        )
         at += (length + 7) & ~7
     journal(bytes(made))
 
