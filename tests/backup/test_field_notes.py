@@ -290,11 +290,17 @@ def test_batches_across_partitions_stay_whole(path: Path, tmp_path: Path) -> Non
     assert len(content["left"]) == 400
 
 
+@pytest.mark.parametrize("finished", [False, True])
 def test_a_retired_journal_is_not_dropped_under_a_backup(
-    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path
+    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path, finished: bool
 ) -> None:
     """fjall's request: sealed journals must not be dropped while they are being copied."""
     keyspace.partition("a").insert(b"only in a journal", b"1")
+    if finished:
+        rotation = keyspace._engine.rotation
+        rotation.cut(lambda: None)
+        rotation.hurry()
+        rotation.finish_sealed()
 
     def retire() -> None:
         keyspace.flush()
@@ -360,7 +366,7 @@ def test_an_ingestion_is_in_the_copy_whole_or_not_at_all(
     ingesting = Task(lambda: keyspace.partition("a").ingest(sorted(pairs.items())))
     gate.wait()
     copying = Task(lambda: keyspace.backup_to(tmp_path / "copy"))
-    if point != "ingestion:reserved":  # there the backup waits for the seqno, for a sync's time
+    if point == "ingestion:built":  # later the backup waits until the seqno is there, for a sync's time
         copying.result()
     gate.open()
     ingesting.result()

@@ -18,7 +18,7 @@ from tests.mutation.harness import SOURCE, Copy
 from tests.mutation.mutator import Mutation, mutations
 
 TESTS = {
-    "backup": ["tests/backup", "tests/test_bad_input.py", "tests/fault/test_full_disk.py"],
+    "backup": ["tests/backup", "tests/test_bad_input.py", "tests/interleaving/test_backup_interleavings.py"],
     "manifest": ["tests/manifest", "tests/corruption/test_open_corrupt.py", "tests/crash/test_states.py"],
     "journal": ["tests/journal", "tests/crash/test_torn.py", "tests/crash/test_states.py"],
 }

@@ -91,8 +91,8 @@ MUTANTS = [
     Mutant(
         "the target has its name before its contents are synced (RocksDB, a fork of fjall)",
         "backup/staging.py",
-        "        files.sync_directory(self.path)\n",
-        "",
+        "            files.sync_directory(os.path.join(self.path, directory))\n",
+        "            pass\n",
         FIELD + "test_contents_are_synced_before_the_target_has_its_name",
     ),
     Mutant(
@@ -204,8 +204,8 @@ MUTANTS = [
     Mutant(
         "a closing keyspace retires a journal that is being sealed",
         "journal/rotation.py",
-        "            self._closed = True\n        self.close()",
-        "        self.close()",
+        "        with self._switch_lock, self._finish_lock, self._sync_lock:\n            active = ",
+        "        with suppress(RuntimeError):\n            active = ",
         "tests/interleaving/test_every_pair.py::test_a_retired_journal_is_not_sealed_afterwards",
     ),
     Mutant(
