@@ -202,6 +202,8 @@ SCENARIOS: dict[str, Scenario] = {
     "backup by copies": Scenario(backup(link="never")),
     "backup after a flush": Scenario(backup(flush=True)),
     "backup after a crash": Scenario(backup(), "journals"),
+    "backup, compacted": Scenario(backup(compact=True)),
+    "backup, verified": Scenario(backup(verify=True)),
 }
 
 

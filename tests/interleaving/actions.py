@@ -57,6 +57,10 @@ class World:
         target = self.folder / f"checkpoint {threading.get_ident()} {len(self.checkpoints)}"
         self.checkpoints.append(self.keyspace.backup_to(target, with_snapshot=True, **options))
 
+    def together(self) -> None:
+        target = self.folder / f"together {threading.get_ident()}"
+        self.checkpoints += fjeld.backup_together({target: self.keyspace}).values()
+
     def snapshot(self) -> None:
         snapshot = self.keyspace.snapshot()
         self.snapshots.append((snapshot, content_of(snapshot)))
@@ -144,6 +148,8 @@ ACTIONS: dict[str, Action] = {
     "backup": Action(World.backup),
     "backup by copies": Action(lambda world: world.backup(link="never")),
     "backup after a flush": Action(lambda world: world.backup(flush=True)),
+    "backup, compacted": Action(lambda world: world.backup(compact=True)),
+    "backup together": Action(World.together),
     "close": Action(lambda world: world.keyspace.close()),
 }  # fmt: skip
 

@@ -117,7 +117,8 @@ def check_taken(world: World) -> None:
         assert content in everything
         with opened(Path(info.path)) as checkpoint:
             assert checkpoint.seqno == info.seqno
-        world.snapshots.append((info.snapshot, content))
+        if info.snapshot is not None:
+            world.snapshots.append((info.snapshot, content))
     if not world.keyspace._engine.closed:
         for snapshot, content in world.snapshots:
             with snapshot:
