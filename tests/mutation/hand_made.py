@@ -26,7 +26,7 @@ MUTANTS = [
         "the manifest is cut later than the log (RocksDB 7836, Pebble 5142)",
         "engine.py",
         "        return cut.finish(self.rotation)",
-        "        cut._version = self.store.version\n        return cut.finish(self.rotation)",
+        "        cut.version = self.store.version\n        return cut.finish(self.rotation)",
         FIELD + "test_log_and_manifest_are_cut_at_one_moment",
     ),
     Mutant(
