@@ -150,6 +150,7 @@ ACTIONS: dict[str, Action] = {
     "backup after a flush": Action(lambda world: world.backup(flush=True)),
     "backup, compacted": Action(lambda world: world.backup(compact=True)),
     "backup together": Action(World.together),
+    "export": Action(lambda world: world.keyspace.export_to(world.folder / f"export {threading.get_ident()}")),
     "close": Action(lambda world: world.keyspace.close()),
 }  # fmt: skip
 

@@ -195,5 +195,7 @@ def test_a_retired_journal_is_not_sealed_afterwards(base: Path, quick_folder: Pa
 
 def test_no_point_is_left_out(points: dict[str, list[str]]) -> None:
     """Each point in the source is one at which some action is stopped."""
-    elsewhere = {"ingestion:chunk"}  # passed once for each thousand pairs
-    assert set(POINTS) - {point for passed in points.values() for point in passed} <= elsewhere
+    left = set(POINTS) - {point for passed in points.values() for point in passed}
+    left -= {"ingestion:chunk"}  # passed once for each thousand pairs
+    # What works on other folders than that of an open keyspace has tests of its own.
+    assert not [point for point in left if not point.startswith(("import:", "restore:", "checkpoints:"))]
