@@ -224,6 +224,7 @@ class Engine:
             live = self.find(name)
             with live.alone():
                 self._refuse_writes(live)
+                sync_point("drop:refused")
                 try:
                     seqno = self.commit.last_seqno
                     # A drop must not outlive what was before it.
@@ -258,6 +259,7 @@ class Engine:
                     seqno = self.commit.last_seqno
                     live.seal_active(self.store)
                 sealed = live.sealed_memtables()
+                sync_point("clear:sealed")
 
                 def install(version: Version) -> None:
                     self._keep_views(live)
@@ -448,6 +450,7 @@ class Engine:
             self.maintainer.stop()
             if not poisoned:
                 self._flush_at_end()
+            sync_point("close:flushed")
 
     def _flush_at_end(self) -> None:
         """So that opening has nothing to replay. Where it fails, the journals still hold everything."""

@@ -513,3 +513,10 @@ def quiet(path: Path) -> fjeld.Keyspace:
     keyspace._engine.maintainer._workers.stop()
     keyspace._engine.maintainer._journal_worker.stop()
     return keyspace
+
+
+def test_metadata_that_looks_like_the_document(keyspace: fjeld.Keyspace, target: Path) -> None:
+    """A mutant of the encoder lived: it found the list of files in the caller's metadata."""
+    metadata = {"files": [], "xxh128": "0" * 32}
+    assert keyspace.backup_to(target, metadata=metadata).metadata == metadata
+    assert json.loads((target / "checkpoint.json").read_bytes())["metadata"] == metadata

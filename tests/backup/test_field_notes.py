@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -11,9 +12,12 @@ import pytest
 
 import fjeld
 from fjeld.kernel import files
+from fjeld.kernel.checksum import file_xxh128
 from fjeld.sync_points import set_sync_point
 from tests.small import SMALL_PARTITION, small_options
 from tests.support import (
+    Gate,
+    Task,
     content_at,
     content_of,
     digest_at,
@@ -286,11 +290,17 @@ def test_batches_across_partitions_stay_whole(path: Path, tmp_path: Path) -> Non
     assert len(content["left"]) == 400
 
 
+@pytest.mark.parametrize("finished", [False, True])
 def test_a_retired_journal_is_not_dropped_under_a_backup(
-    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path
+    keyspace: fjeld.Keyspace, path: Path, tmp_path: Path, finished: bool
 ) -> None:
     """fjall's request: sealed journals must not be dropped while they are being copied."""
     keyspace.partition("a").insert(b"only in a journal", b"1")
+    if finished:
+        rotation = keyspace._engine.rotation
+        rotation.cut(lambda: None)
+        rotation.hurry()
+        rotation.finish_sealed()
 
     def retire() -> None:
         keyspace.flush()
@@ -304,8 +314,6 @@ def test_a_retired_journal_is_not_dropped_under_a_backup(
 
 def test_the_source_can_be_deleted(path: Path, tmp_path: Path) -> None:
     """Paimon 9867, 10883: files of one branch were deleted by the expiry of another."""
-    import shutil
-
     with fjeld.open(path, options=small_options()) as keyspace:
         fill(keyspace.partition("a", options=SMALL_PARTITION), 600)
         info = keyspace.backup_to(tmp_path / "copy")
@@ -334,3 +342,51 @@ def test_a_restore_destroys_nothing_before_the_new_one_is_safe(
         name: file for name, file in before.items() if name != "LOCK"
     }
     assert content_at(info.replaced) == old
+
+
+def test_what_was_ingested_and_not_flushed_is_in_the_copy(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """Pebble 5819: tables that were ingested and not yet flushed were missing."""
+    partition = keyspace.partition("a")
+    partition.insert(b"99999999", b"in the journal")
+    partition.ingest([(b"i%04d" % number, b"ingested") for number in range(50)])
+    expected = content_of(keyspace)
+    assert expected["a"].keys() >= {b"99999999", b"i0000"}
+    assert content_at(keyspace.backup_to(tmp_path / "copy").path) == expected
+
+
+@pytest.mark.parametrize("point", ["ingestion:built", "ingestion:reserved", "ingestion:installed"])
+def test_an_ingestion_is_in_the_copy_whole_or_not_at_all(
+    keyspace: fjeld.Keyspace, tmp_path: Path, point: str
+) -> None:
+    """The same, with the backup in the middle of it."""
+    keyspace.flush()
+    before = content_of(keyspace)["a"]
+    pairs = {b"i%04d" % number: b"ingested" for number in range(50)}
+    gate = Gate(point)
+    ingesting = Task(lambda: keyspace.partition("a").ingest(sorted(pairs.items())))
+    gate.wait()
+    copying = Task(lambda: keyspace.backup_to(tmp_path / "copy"))
+    if point == "ingestion:built":  # later the backup waits until the seqno is there, for a sync's time
+        copying.result()
+    gate.open()
+    ingesting.result()
+    assert content_at(copying.result().path)["a"] in (before, before | pairs)
+
+
+def test_a_failure_leaves_nothing(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """RocksDB: left-overs after an error, which the next backup stumbled over."""
+    for operation, link in (("create", "auto"), ("copy", "never"), ("sync_dir", "auto"), ("rename", "auto")):
+        files.inject(operation, 0, errno.EIO, path_contains="staging", count=1_000_000)
+        with pytest.raises(OSError, match="Input/output"):
+            keyspace.backup_to(tmp_path / "copy", link=link)
+        files.clear_faults()
+        assert os.listdir(tmp_path) == ["keyspace"]
+    assert content_at(keyspace.backup_to(tmp_path / "copy").path) == content_of(keyspace)
+
+
+def test_the_copy_opens_from_a_read_only_look(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """etcd 18340: nobody had opened the backup before it was needed. Here each file is compared, then all is read."""
+    info = keyspace.backup_to(tmp_path / "copy")
+    for file in info.files:
+        assert file_xxh128(info.path / file.path) == (file.size_bytes, file.xxh128)
+    assert digest_at(info.path) == keyspace.digest()

@@ -211,7 +211,7 @@ def test_any_entries_under_a_right_checksum(body: bytes, count: int) -> None:
 
 def test_headers() -> None:
     with pytest.raises(CorruptionError, match="cut short"):
-        read(b"FJELD", allow_torn=True)
+        read(b"FJELD", allow_torn=False)
     with pytest.raises(CorruptionError, match="header"):
         read(b"X" + header()[1:], allow_torn=True)
     with pytest.raises(CorruptionError, match="journal 8"):
@@ -230,6 +230,21 @@ def test_a_header_that_was_never_on_disk(size: int) -> None:
     assert (found, reader.outcome, reader.torn_offset) == ([], "torn", 0)
     with pytest.raises(CorruptionError):
         read(bytes(size), allow_torn=False)
+
+
+@pytest.mark.parametrize("written", range(32))
+def test_a_header_that_was_being_written(written: int) -> None:
+    for torn in (header()[:written], header()[:written].ljust(4096, b"\0")):
+        found, reader = read(torn, allow_torn=True)
+        assert (found, reader.outcome, reader.torn_offset) == ([], "torn", 0)
+        with pytest.raises(CorruptionError):
+            read(torn, allow_torn=False)
+
+
+def test_a_header_before_a_record_is_not_torn() -> None:
+    """They are in one sector: who sees the one must see the other."""
+    with pytest.raises(CorruptionError, match="header"):
+        read(header()[:30] + bytes(2) + journal(0, 1)[32:], allow_torn=True)
 
 
 def test_a_header_that_had_been_on_disk() -> None:

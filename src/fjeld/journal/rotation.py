@@ -163,6 +163,7 @@ class JournalRotation:
                     self._switch(spare, file)
             finally:
                 self._put_back(spare)
+            sync_point("journal:switched")
         self._wake()
 
     def _fits(self, record_bytes: int) -> bool:
@@ -201,6 +202,7 @@ class JournalRotation:
                 yield seal
             finally:
                 self._put_back(spare)
+            sync_point("journal:switched")
         self._wake()
 
     @contextmanager
@@ -356,10 +358,13 @@ class JournalRotation:
         """Everything is in tables: no journal is needed any more. Requires: writes are refused, memtables are
         empty.
         """
-        active = self._commit.active_journal
-        if active is None:
-            return
-        self._store.edit(Edit.of(RetireJournals(active.number + 1)), seqno=self._commit.last_seqno)
+        # Nobody may seal the active journal any more once the manifest has said that it is not needed.
+        with self._switch_lock, self._finish_lock, self._sync_lock:
+            active = self._commit.active_journal
+            if active is None:
+                return
+            self._store.edit(Edit.of(RetireJournals(active.number + 1)), seqno=self._commit.last_seqno)
+            self._closed = True
         self.close()
         with suppress(OSError):  # what stays is deleted by the next recovery
             files.unlink(active.path)

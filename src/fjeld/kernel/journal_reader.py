@@ -33,6 +33,8 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_get_varint,
     fj_load32,
     fj_load64,
+    fj_store32,
+    fj_store64,
 )
 from cython.cimports.fjeld.kernel.files import (
     file_close,
@@ -51,7 +53,7 @@ from cython.cimports.fjeld.kernel.journal import (
 from cython.cimports.libc import errno as e
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
-from cython.cimports.libc.string import memcmp
+from cython.cimports.libc.string import memcmp, memcpy, memset
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 
@@ -60,6 +62,8 @@ __all__ = ["JournalReader"]
 bytes_t = cython.typedef(cython.pointer[cython.const[uint8_t]])
 
 _HEADER_BYTES = cython.declare(uint64_t, JOURNAL_HEADER_BYTES)
+# What a disk writes whole or not at all.
+_SECTOR_BYTES = cython.declare(uint64_t, 512)
 _SEQNO_LIMIT = cython.declare(uint64_t, 1 << 56)
 _VALUE_BYTES_MAX = cython.declare(uint64_t, 0xFFFFFFFF)
 # The shortest entry: kind, partition, two lengths, an empty key.
@@ -190,6 +194,24 @@ def _all_zeros(f: cython.pointer[JournalBytes], at: uint64_t, end: uint64_t) -> 
     return True
 
 
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def _header_torn(f: cython.pointer[JournalBytes]) -> cython.bint:
+    """Was the header being written, and nothing else of its sector ever?"""
+    header: uint8_t[32]
+    memset(header, 0, _HEADER_BYTES)
+    memcpy(header, b"FJELDJNL", 8)
+    fj_store32(header + 8, JOURNAL_FORMAT)
+    fj_store64(header + 16, f.number)
+    fj_store64(header + 24, XXH3_64bits_withSeed(header, 24, 0))
+    at: uint64_t = 0
+    end: uint64_t = min(f.size_bytes, _HEADER_BYTES)
+    while at < end and f.data[at] == header[at]:
+        at += 1
+    return at < _HEADER_BYTES and _all_zeros(f, at, min(f.size_bytes, _SECTOR_BYTES))
+
+
 # ---- the file ----
 
 
@@ -318,6 +340,8 @@ class JournalReader:
         f: cython.pointer[JournalBytes] = cython.address(self.file)
         if self.allow_torn and _all_zeros(f, 0, min(f.size_bytes, _HEADER_BYTES)):
             return 0  # made, but its header was never on disk: a tail that begins at offset 0
+        if self.allow_torn and _header_torn(f):
+            return 0  # nor all of it
         if f.size_bytes < JOURNAL_HEADER_BYTES:
             raise CorruptionError(
                 f"the journal is cut short; {_RESTORE}", path=self.path, offset=f.size_bytes

@@ -101,11 +101,13 @@ class Flusher:
         """The journal floor once these memtables, which reach to seqno `last`, are in tables.
 
         What other partitions have from before `last` is brought to disk first: a power cut may take the
-        newest writes, but never older ones than it leaves, and of a batch all or nothing.
+        newest writes, but never older ones than it leaves, and of a batch all or nothing. So also what they have
+        right behind `last`: it may be of the same batch.
         """
         try:
-            floor, oldest = self._floor(partition, memtables)
-            if oldest is not None and oldest < last:
+            floor = self._floor(partition, memtables)[0]
+            others = self._oldest(other for other in self._partitions() if other is not partition)
+            if others is not None and others <= last + 1:
                 self._rotation.persist(PersistMode.SYNC_DATA, last)
             return floor
         except BaseException:
@@ -117,12 +119,18 @@ class Flusher:
     ) -> tuple[int, int | None]:
         """The journal floor once these memtables are in tables, and the oldest seqno that is in none then."""
         moment = self._rotation.moment()  # first: what is written while we look is in the journals that stay
-        found = (
-            partition.oldest_seqno(memtables if partition is flushed else ())
-            for partition in self._partitions()
-        )
-        oldest = min((seqno for seqno in found if seqno is not None), default=None)
+        oldest = self._oldest(self._partitions(), flushed, memtables)
         return max(moment.floor(oldest), self._store.version.journal_floor), oldest
+
+    def _oldest(
+        self,
+        partitions: Iterable[LivePartition],
+        flushed: LivePartition | None = None,
+        memtables: tuple[MemtableOwner, ...] = (),
+    ) -> int | None:
+        """The oldest seqno that the memtables of these partitions hold, but for `memtables` of `flushed`."""
+        found = (live.oldest_seqno(memtables if live is flushed else ()) for live in partitions)
+        return min((seqno for seqno in found if seqno is not None), default=None)
 
     def can_retire(self) -> bool:
         """Are there journals that nothing needs any more? A clear or a drop leaves such behind."""

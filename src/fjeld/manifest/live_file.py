@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fjeld.kernel import files
+from fjeld.sync_points import sync_point
 
 __all__ = ["LiveFile", "Reaper"]
 
@@ -74,6 +75,7 @@ class Reaper:
                 path = self._condemned.popleft()
             except IndexError:  # another thread was faster
                 break
+            sync_point("file:delete")
             try:
                 files.unlink(path)
                 deleted += 1

@@ -257,6 +257,7 @@ class VersionStore:
             with suppress(OSError):  # nothing names it
                 files.unlink(os.path.join(self.path, names.manifest_name(number)))
             raise
+        sync_point("manifest:written")
         try:
             publish_current(self.path, number)
         except BaseException:
@@ -265,6 +266,7 @@ class VersionStore:
             if self._writer is not None:
                 self._writer.broken = True  # which of the two counts is not known: neither may be appended to
             raise
+        sync_point("manifest:published")
         old, self._writer = self._writer, writer
         self.discard(self._suspects)
         self._suspects = []

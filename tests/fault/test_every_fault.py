@@ -1,0 +1,89 @@
+"""Every way to fail, at every file operation of every scenario: a clear error, and nothing acknowledged is lost.
+
+A sample of the operations in CI, chosen by the seed; all of them with FJELD_LONG=1.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fault.scenarios import (
+    FOR_EVER,
+    KINDS,
+    SCENARIOS,
+    Kind,
+    Ledger,
+    attempt,
+    check_error,
+    check_reopened,
+    make_bases,
+)
+from tests.support import Content
+
+SEED = int(os.environ.get("FJELD_TEST_SEED", "20261123"))
+LONG = bool(os.environ.get("FJELD_LONG"))
+SAMPLE = 2
+
+Bases = dict[str, tuple[Path, Content]]
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Bases:
+    return make_bases(tmp_path_factory.mktemp("bases"))
+
+
+def once(
+    name: str, kind: Kind, after: int, count: int, bases: Bases, parent: Path
+) -> tuple[BaseException | None, bool]:
+    """The scenario with the fault at one operation: what it raised, and whether it came so far."""
+    scenario = SCENARIOS[name]
+    source, expected = bases[scenario.base]
+    folder = parent / f"{after}"
+    folder.mkdir()
+    path = shutil.copytree(source, folder / "keyspace")
+    ledger = Ledger(expected)
+    error, hit = attempt(scenario, path, ledger, lambda: kind.arm(after, count))
+    check_reopened(path, ledger)
+    shutil.rmtree(folder)
+    return error, hit
+
+
+def places(name: str, kind: Kind, bases: Bases, parent: Path, chance: random.Random) -> Iterator[int]:
+    """Which operations are to fail, counted among those that the fault fits."""
+    if LONG:
+        yield from itertools.count()
+    key = (name, kind.operation)
+    if key not in _ends:  # looked for once, in steps that double
+        _ends[key] = next(
+            end
+            for end in (4 << step for step in range(12))
+            if not once(name, Kind(errno.EIO, kind.operation), end, 1, bases, parent)[1]
+        )
+    for _ in range(SAMPLE):
+        yield chance.randrange(_ends[key])
+
+
+_ends: dict[tuple[str, str | None], int] = {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_fault(name: str, kind: str, bases: Bases, quick_folder: Path) -> None:
+    print("seed", SEED)
+    fault = KINDS[kind]
+    chance = random.Random(f"{name} {kind} {SEED}")
+    for after in places(name, fault, bases, quick_folder, chance):
+        error, hit = once(name, fault, after, chance.choice((1, 1, FOR_EVER)), bases, quick_folder)
+        if error is not None:
+            assert fault.errnum != 0, f"a write in two is nobody's business: {error}"
+            check_error(error, fault)
+        if LONG and not hit:
+            break

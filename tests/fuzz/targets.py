@@ -1,0 +1,207 @@
+"""What is fuzzed: every decoder, each as a function of bytes. A new one is one entry of TARGETS.
+
+Random changes rarely get past a checksum. So where bytes carry one, there are two targets: the bytes as they
+are, and the bytes with their checksums made right again, which only the decoder behind the checksum can refuse.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import fjeld
+from fjeld.kernel.block import decode_block, seek_in_block
+from fjeld.kernel.cache import BlockCache
+from fjeld.kernel.checksum import xxh64
+from fjeld.kernel.compression import decompress_bytes
+from fjeld.kernel.descriptors import DescriptorPool
+from fjeld.kernel.filter import filter_contains
+from fjeld.kernel.footer import decode_footer
+from fjeld.kernel.journal_reader import JournalReader
+from fjeld.kernel.sparse_index import decode_index
+from fjeld.kernel.table import TableReader
+from fjeld.kernel.trailer import unwrap_block, wrap_block
+from fjeld.manifest import framing
+from fjeld.manifest.current import read_current
+from fjeld.manifest.log import read_manifest
+from fjeld.manifest.marker import check_marker
+
+REFUSALS = (fjeld.CorruptionError, fjeld.UnsupportedFormatError, fjeld.NotAKeyspaceError)
+
+Run = Callable[[bytes], object]
+JOURNAL_NUMBER = 7
+MANIFEST_NUMBER = 7
+FOOTER_BYTES = 64
+RECORD_BYTES = 40
+TRAILER_BYTES = 16
+
+
+@cache
+def folder() -> Path:
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="fjeld-fuzz-", dir=memory if memory.is_dir() else None))
+
+
+def file_of(name: str, data: bytes) -> Path:
+    path = folder() / name
+    path.write_bytes(data)
+    return path
+
+
+# ---- parts of tables ----
+
+
+def block(data: bytes) -> None:
+    entries = decode_block(data)
+    for key, _tag, _value in entries[:3]:
+        seek_in_block(data, key, 0)
+    seek_in_block(data, b"", 0)
+
+
+def footer(data: bytes) -> None:
+    decode_footer(data, 1000)
+
+
+def repaired_footer(data: bytes) -> None:
+    data = data[:48].ljust(48, b"\0")
+    decode_footer(data + struct.pack("<Q", xxh64(data, 1000)) + b"FJELDSST", 1000)
+
+
+def index(data: bytes) -> None:
+    count, blocks_bytes = (data[0] if data else 0), int.from_bytes(data[1:3], "little")
+    decode_index(data[3:], count, blocks_bytes)
+
+
+def filter_bits(data: bytes) -> None:
+    """Its lines and probes are checked by the reader of tables; here, that no probe leaves the lines."""
+    lines = len(data) // 64
+    if lines:
+        for probes in (1, 7, 30):
+            filter_contains(data[: lines * 64], probes, xxh64(data, probes))
+
+
+def trailer(data: bytes) -> None:
+    unwrap_block(data, data[-11] & 3 if len(data) > 10 else 0, 64)  # as the kind that it says it is
+
+
+def compressed(codec: int) -> Run:
+    def run(data: bytes) -> None:
+        size = int.from_bytes(data[:2], "little")
+        assert len(decompress_bytes(codec, data[2:], size)) == size
+
+    return run
+
+
+# ---- whole files ----
+
+
+def table(data: bytes) -> None:
+    reader = TableReader(file_of("000000000007.sst", data), BlockCache(1 << 16), DescriptorPool(2))
+    list(reader.scan())
+    list(reader.scan(reverse=True))
+    reader.get(b"key000003")
+    reader.check()
+
+
+def repaired_table(data: bytes) -> None:
+    """The footer's checksum, and those of the blocks that it names, and that the index names."""
+    made = bytearray(data)
+    if len(made) < FOOTER_BYTES:
+        return table(data)
+    fields = made[-FOOTER_BYTES:-16]
+    places = [struct.unpack_from("<QI", fields, at) for at in (0, 12, 24)]
+    for kind, (offset, size) in [*enumerate(places, 1), *_data_blocks(made, places)]:
+        if offset + size <= len(made) - FOOTER_BYTES and size > TRAILER_BYTES:
+            payload = bytes(made[offset : offset + size - TRAILER_BYTES])
+            made[offset : offset + size] = wrap_block(payload, 0, kind, offset)[:size].ljust(size, b"\0")
+    made[-16:] = struct.pack("<Q", xxh64(bytes(fields), len(made))) + b"FJELDSST"
+    return table(bytes(made))
+
+
+def _data_blocks(made: bytearray, places: list[tuple[int, int]]) -> list[tuple[int, tuple[int, int]]]:
+    (end, _), (offset, size), _ = places
+    with suppress(fjeld.CorruptionError, OverflowError):
+        payload = bytes(made[offset : offset + size - TRAILER_BYTES])
+        found = decode_index(payload, int.from_bytes(made[-28:-24], "little"), end)
+        starts = [start for _, start in found] + [end]
+        return [(0, (start, following - start)) for start, following in pairwise(starts)]
+    return []
+
+
+def journal(data: bytes) -> None:
+    path = str(file_of("000000000007.jnl", data))
+    for may_be_torn in (False, True):
+        with suppress(*REFUSALS):
+            list(JournalReader(path, JOURNAL_NUMBER, allow_torn=may_be_torn))
+    list(JournalReader(path, JOURNAL_NUMBER, allow_torn=True))
+
+
+def repaired_journal(data: bytes) -> None:
+    header = b"FJELDJNL" + struct.pack("<IIQ", 1, 0, JOURNAL_NUMBER)
+    made = bytearray(header + struct.pack("<Q", xxh64(header, 0)) + data[32:])
+    at = 32
+    while at + RECORD_BYTES <= len(made):
+        length = int.from_bytes(made[at + 8 : at + 12], "little")
+        if not RECORD_BYTES <= length <= len(made) - at:
+            break
+        made[at : at + 8] = struct.pack(
+            "<Q", xxh64(bytes(made[at + 8 : at + length]), JOURNAL_NUMBER << 32 ^ at)
+        )
+        at += (length + 7) & ~7
+    journal(bytes(made))
+
+
+def manifest(data: bytes) -> None:
+    read_manifest(file_of("MANIFEST-000007", data))
+
+
+def repaired_manifest(data: bytes) -> None:
+    """Each line is the payload of a record."""
+    made = bytearray(framing.HEADER)
+    for payload in data.split(b"\n"):
+        if payload:
+            made += framing.frame(payload, len(made))
+    manifest(bytes(made))
+
+
+def current(data: bytes) -> None:
+    file_of("CURRENT", data)
+    read_current(folder())
+
+
+def marker(data: bytes) -> None:
+    file_of("FJELD", data)
+    check_marker(folder())
+
+
+@dataclass(frozen=True)
+class Target:
+    run: Run
+    corpus: str
+    """The folder of its seeds."""
+
+
+TARGETS: dict[str, Target] = {
+    "block": Target(block, "block"),
+    "footer": Target(footer, "footer"),
+    "footer, repaired": Target(repaired_footer, "footer"),
+    "index": Target(index, "index"),
+    "filter": Target(filter_bits, "filter"),
+    "trailer": Target(trailer, "trailer"),
+    "lz4": Target(compressed(1), "lz4"),
+    "zstd": Target(compressed(2), "zstd"),
+    "table": Target(table, "table"),
+    "table, repaired": Target(repaired_table, "table"),
+    "journal": Target(journal, "journal"),
+    "journal, repaired": Target(repaired_journal, "journal"),
+    "manifest": Target(manifest, "manifest"),
+    "manifest, repaired": Target(repaired_manifest, "manifest payloads"),
+    "CURRENT": Target(current, "CURRENT"),
+    "marker": Target(marker, "marker"),
+}
