@@ -88,7 +88,7 @@ def _require_creatable(path: str, create: bool) -> None:
 
 def _require_empty(path: str) -> None:
     """A creation that was interrupted leaves no tables and no journals: where they are, the marker was lost."""
-    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+    for directory in (names.TABLES_DIRECTORY, names.BLOBS_DIRECTORY, names.JOURNALS_DIRECTORY):
         folder = os.path.join(path, directory)
         if os.path.isdir(folder) and os.listdir(folder):
             raise CorruptionError(
@@ -101,8 +101,8 @@ def _require_empty(path: str) -> None:
 def _is_own(name: str) -> bool:
     """Is this left from a creation that was interrupted?"""
     return (
-        name in (LOCK_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
-        or name == names.MARKER_STAGING_NAME
+        name in (LOCK_NAME, names.CURRENT_NAME, names.MARKER_STAGING_NAME)
+        or name in (names.TABLES_DIRECTORY, names.BLOBS_DIRECTORY, names.JOURNALS_DIRECTORY)
         or names.number_of_manifest(name) is not None
         or names.number_of_current_staging(name) is not None
     )
@@ -122,7 +122,7 @@ def _create(path: str) -> None:
     for name in os.listdir(path):
         if name != LOCK_NAME and not os.path.isdir(os.path.join(path, name)):
             files.unlink(os.path.join(path, name))
-    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+    for directory in (names.TABLES_DIRECTORY, names.BLOBS_DIRECTORY, names.JOURNALS_DIRECTORY):
         with suppress(FileExistsError):
             files.make_directory(os.path.join(path, directory))
     store = VersionStore(
@@ -173,6 +173,7 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
     read = _read(path, options, lock_fd)
     engine, plan = read.engine, read.plan
     try:
+        _require_blobs_directory(path)
         _delete_useless(path, plan, read.metas)
         engine.store.start_manifest()
         for relative in (*plan.delete, *_unlisted(plan, read.metas), names.manifest_name(read.manifest)):
@@ -219,6 +220,13 @@ def _lock_unopened(path: str) -> int | None:
         raise
 
 
+def _require_blobs_directory(path: str) -> None:
+    """Keyspaces of older versions have none; and where it was lost, only the values in it are."""
+    with suppress(FileExistsError):
+        files.make_directory(os.path.join(path, names.BLOBS_DIRECTORY))
+        files.sync_directory(path)
+
+
 def _read_version(manifest_path: str) -> Version:
     try:
         return read_manifest(manifest_path)[0]
@@ -237,6 +245,13 @@ def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:
         raise CorruptionError(error.what, path=place, offset=error.offset) from error
 
 
+def _blobs_in(path: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(os.path.join(path, names.BLOBS_DIRECTORY)))
+    except FileNotFoundError:  # a keyspace of an older version; or lost, which is damage to the values in them only
+        return frozenset()
+
+
 def _listing(path: str) -> Listing:
     def names_in(directory: str) -> frozenset[str]:
         try:
@@ -248,6 +263,7 @@ def _listing(path: str) -> Listing:
         root=names_in(path),
         tables=names_in(os.path.join(path, names.TABLES_DIRECTORY)),
         journals=names_in(os.path.join(path, names.JOURNALS_DIRECTORY)),
+        blobs=_blobs_in(path),
     )
 
 

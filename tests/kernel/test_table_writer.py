@@ -52,7 +52,7 @@ def test_the_bytes_are_those_of_the_format(tmp_path_factory, entries: list[Versi
         "raw_bytes": sum(len(key) + len(value) for key, _, _, value in entries),
     }
     edges = {"smallest": entries[0][0], "largest": entries[-1][0]}
-    assert facts == sizes | counts | edges
+    assert facts == sizes | counts | edges | {"blobs": ()}
     assert file.properties == counts | {
         "keyspace": "test",
         "number": 7,
