@@ -192,9 +192,11 @@ def test_order_and_limits(tmp_path: Path) -> None:
             writer.add(key, seqno, 1, b"")
     with pytest.raises(ValueError, match="65535 is the most"):
         writer.add(b"z" * 65536, 1, 1, b"")
-    for seqno, kind in ((2**56, 1), (1, 3), (1, -1)):
+    for seqno, kind in ((2**56, 1), (1, 4), (1, -1)):
         with pytest.raises(ValueError, match="no such tag"):
             writer.add(b"l", seqno, kind, b"")
+    with pytest.raises(ValueError, match="a pointer has 24 bytes, not 0"):
+        writer.add(b"l", 1, 3, b"")
     writer.add(b"k", 4, 1, b"")
     writer.abandon()
 

@@ -162,7 +162,9 @@ def blob_read_record(
     status: cython.int
     n: uint64_t = record_bytes(p, key_bytes)
     if b == cython.NULL:
-        return fail_corrupt(f, cython.NULL, p.offset, "a value in a blob file that is not part of the partition")
+        return fail_corrupt(
+            f, cython.NULL, p.offset, "a value in a blob file that is not part of the partition"
+        )
     if (
         p.offset < BLOB_HEADER_BYTES
         or p.offset > b.file_bytes
@@ -193,9 +195,7 @@ def blob_read(
     b: cython.pointer[BlobFile]
     if p.stored_bytes == p.raw_bytes:
         return blob_read_record(s, p, key, key_bytes, into, cython.address(codec), now, f)
-    record: cython.pointer[uint8_t] = cython.cast(
-        cython.pointer[uint8_t], malloc(record_bytes(p, key_bytes))
-    )
+    record: cython.pointer[uint8_t] = cython.cast(cython.pointer[uint8_t], malloc(record_bytes(p, key_bytes)))
     if record == cython.NULL:
         return fail_nomem(f)
     status = blob_read_record(s, p, key, key_bytes, record, cython.address(codec), now, f)
@@ -312,7 +312,12 @@ def check_file(
     counted.records = counted.raw_bytes = counted.stored_bytes = 0
     while status == ST_OK and at > BLOB_HEADER_BYTES:
         status = check_last(
-            b, cython.address(at), cython.address(counted), cython.address(room), cython.address(room_bytes), f
+            b,
+            cython.address(at),
+            cython.address(counted),
+            cython.address(room),
+            cython.address(room_bytes),
+            f,
         )
     free(room)
     if status == ST_OK and (
@@ -320,7 +325,9 @@ def check_file(
         or counted.raw_bytes != footer.raw_bytes
         or counted.stored_bytes != footer.stored_bytes
     ):
-        status = fail_corrupt(f, b.path, b.file_bytes - BLOB_FOOTER_BYTES, "other records than the footer says")
+        status = fail_corrupt(
+            f, b.path, b.file_bytes - BLOB_FOOTER_BYTES, "other records than the footer says"
+        )
     return status
 
 
@@ -362,9 +369,12 @@ def check_last(
     status = read_at(b, room[0], n, p.offset, False, f)
     if status != ST_OK:
         return status
-    if record_check(
-        room[0], cython.address(p), cython.NULL, key_bytes, cython.address(codec), cython.address(why)
-    ) != ST_OK:
+    if (
+        record_check(
+            room[0], cython.address(p), cython.NULL, key_bytes, cython.address(codec), cython.address(why)
+        )
+        != ST_OK
+    ):
         return fail_corrupt(f, b.path, p.offset, why)
     at[0] = p.offset
     counted.records += 1

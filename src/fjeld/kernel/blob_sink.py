@@ -46,9 +46,7 @@ class BlobSink:
         self.finished = []
         self.paths = []
         numbers: list = sorted(moved)
-        self.moved = cython.cast(
-            cython.pointer[uint64_t], calloc(len(numbers) + 1, cython.sizeof(uint64_t))
-        )
+        self.moved = cython.cast(cython.pointer[uint64_t], calloc(len(numbers) + 1, cython.sizeof(uint64_t)))
         if self.moved == cython.NULL:
             raise MemoryError
         for number in numbers:

@@ -278,9 +278,7 @@ class Compaction:
         )
         if status != ST_OK:
             return status
-        return self.queue.add(
-            key, key_bytes, tag, pointer, POINTER_BYTES, self.shown, p.raw_bytes, flags, f
-        )
+        return self.queue.add(key, key_bytes, tag, pointer, POINTER_BYTES, self.shown, p.raw_bytes, flags, f)
 
     # ---- the loop ----
 

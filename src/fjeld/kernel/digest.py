@@ -68,7 +68,9 @@ def digest_pass(
             if m.tag & 0xFF == KIND_BLOB:
                 pointer_decode(value, cython.address(p))
                 if reserve(
-                    cython.address(room), cython.address(room_bytes), blob_room(cython.address(p), m.key_bytes)
+                    cython.address(room),
+                    cython.address(room_bytes),
+                    blob_room(cython.address(p), m.key_bytes),
                 ):
                     status = blob_read(blobs, cython.address(p), m.key, m.key_bytes, room, False, f)
                 else:

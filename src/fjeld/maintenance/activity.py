@@ -118,9 +118,7 @@ class Activity:
             self._written_bytes[output_level] += written_bytes
             self._moved_bytes += moved_bytes
         if self._total is not None:
-            self._total._add_compaction(
-                read, output_level, written_bytes, seconds, moved_bytes, blob_bytes
-            )
+            self._total._add_compaction(read, output_level, written_bytes, seconds, moved_bytes, blob_bytes)
 
     # ---- the sums ----
 
@@ -142,7 +140,6 @@ class Activity:
     def compaction_bytes(self, level: int) -> tuple[int, int]:
         """What compaction has read from the level, and written to it."""
         return self._read_bytes[level], self._written_bytes[level]
-
 
     @property
     def moved_bytes(self) -> int:

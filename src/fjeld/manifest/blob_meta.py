@@ -112,12 +112,12 @@ def references(tables: Iterable[Referring]) -> dict[int, tuple[int, int]]:
 def live_blobs(tables: Iterable[Referring], blobs: Iterable[BlobMeta]) -> tuple[BlobMeta, ...]:
     """Those that a table points into, in order: what a state of these tables has to hold."""
     needed = {number for table in tables for number, _, _ in table.blobs}
-    return tuple(
-        sorted((blob for blob in blobs if blob.number in needed), key=lambda blob: blob.number)
-    )
+    return tuple(sorted((blob for blob in blobs if blob.number in needed), key=lambda blob: blob.number))
 
 
-def problems_of_blobs(partition: int, tables: Iterable[Referring], blobs: tuple[BlobMeta, ...]) -> Iterator[str]:
+def problems_of_blobs(
+    partition: int, tables: Iterable[Referring], blobs: tuple[BlobMeta, ...]
+) -> Iterator[str]:
     """What is wrong with the blob files of a partition: one line each."""
     found: Mapping[int, tuple[int, int]] = references(tables)
     numbers = [blob.number for blob in blobs]
@@ -143,7 +143,9 @@ def references_at_a_glance(value: object) -> tuple[Reference, ...] | None:
         if type(item) is not list or len(item) != 3 or set(map(type, item)) != {int}:
             return None
         number, entries, size_bytes = item
-        if not (last < number <= MAX_FILE_NUMBER and 0 < entries <= MAX_BYTES and 0 < size_bytes <= MAX_BYTES):
+        if not (
+            last < number <= MAX_FILE_NUMBER and 0 < entries <= MAX_BYTES and 0 < size_bytes <= MAX_BYTES
+        ):
             return None
         last = number
         found.append((number, entries, size_bytes))

@@ -18,8 +18,6 @@ class LiveBlob(BlobReader):
     live: LiveFile
 
     def __new__(cls, meta: BlobMeta, file: LiveFile, descriptors: DescriptorPool) -> LiveBlob:
-        blob = super().__new__(
-            cls, file.path, descriptors, number=meta.number, file_bytes=meta.size_bytes
-        )
+        blob = super().__new__(cls, file.path, descriptors, number=meta.number, file_bytes=meta.size_bytes)
         blob.live = file
         return blob

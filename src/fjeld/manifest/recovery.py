@@ -4,9 +4,10 @@ The rules:
   1. Journals from `journal_floor` on are replayed in order of number; those below it are retired and deleted.
   2. A journal that the manifest lists with size and checksum must be whole, and so must all before it:
      only what comes after the last of these may end in a torn tail.
-  3. A table or journal that the version names must be there. A blob file that is missing is damage to the values in it
-     and to nothing else: it is met when one of them is read. Tables, blob files and journals that it does not name, other manifests,
-     and whatever never got its final name are deleted. Names that are not the engine's are left alone.
+  3. A table or journal that the version names must be there. A blob file that is missing is damage to the values
+     in it and to nothing else: it is met when one of them is read. Tables, blob files and journals that it does not
+     name, other manifests, and whatever never got its final name are deleted. Names that are not the engine's are
+     left alone.
   4. No number that was ever seen is given again, not even that of a file about to be deleted: the next one is
      above all.
 """

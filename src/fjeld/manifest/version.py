@@ -120,8 +120,9 @@ class Version:
 
     def _problems_of_numbers(self) -> Iterator[str]:
         seen: set[int] = set()
-        files = itertools.chain(self.tables(), self.blobs(), self.journals)
-        for number in (file.number for file in files):
+        tables = (table.number for table in self.tables())
+        blobs = (blob.number for blob in self.blobs())
+        for number in itertools.chain(tables, blobs, (journal.number for journal in self.journals)):
             if number in seen:
                 yield f"number {number} names two files"
             if not 1 <= number < self.next_file:

@@ -59,9 +59,7 @@ def wasteful(state: PartitionState) -> frozenset[int]:
     if isinstance(state.options.compaction, Fifo):
         return frozenset()
     live = references(state.tables())
-    return frozenset(
-        blob.number for blob in state.blobs if blob.garbage_bytes(live[blob.number][1]) > 0
-    )
+    return frozenset(blob.number for blob in state.blobs if blob.garbage_bytes(live[blob.number][1]) > 0)
 
 
 def collect(state: PartitionState, running: Collection[Job], moved: frozenset[int]) -> Choice:
