@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from fjeld.maintenance.activity import Work
 from fjeld.statistics.figures import BlobFigures, KeyspaceFigures, LevelFigures, PartitionFigures
@@ -123,7 +124,9 @@ def _of_partitions(partitions: Partitions) -> Iterator[Metric]:
 
 
 def _of_blobs(partitions: Partitions) -> Iterator[Metric]:
-    def metric(name: str, kind: str, text: str, figure: Callable[[BlobFigures], float]) -> Metric:
+    def metric(
+        name: str, kind: Literal["counter", "gauge"], text: str, figure: Callable[[BlobFigures], float]
+    ) -> Metric:
         samples = tuple(({"partition": p.name}, figure(p.blobs)) for p in partitions)
         return Metric(f"fjeld_partition_{name}", kind, text, samples)
 
