@@ -239,7 +239,7 @@ def test_first_in_first_out_counts_the_values_and_drops_their_files(path: Path) 
         partition.flush()
         settle(keyspace)
         assert partition.disk_space() <= 42 * KIB
-        assert 0 < figures(partition)["bytes"]
+        assert figures(partition)["bytes"] > 0
         assert sum(file.stat().st_size for file in blobs_of(path)) == figures(partition)["bytes"]
         kept = dict(partition.items())
         assert max(kept) == b"000599"

@@ -144,7 +144,8 @@ def reads(reader, key: bytes) -> bytes | str:
         try:
             answers.add(read())
         except CorruptionError as error:
-            assert error.path is not None and error.path.endswith("blob")
+            assert error.path is not None
+            assert error.path.endswith("blob")
             assert error.offset is not None
             answers.add(error.what)
     assert len(answers) == 1, answers

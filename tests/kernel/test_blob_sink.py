@@ -140,7 +140,7 @@ def test_a_moved_record_is_not_decompressed(tmp_path: Path) -> None:
     view = View((memtable_of({b"k": b"compressible " * 30}),), ())
     _, _, files = compact(tmp_path, "t", view, [], True, sink_in(tmp_path, 1, codec=2))
     again = View((), ((open_table(tmp_path / "t"),),), blobs_of(tmp_path, files))
-    _, entries, more = compact(tmp_path, "u", again, [], True, sink_in(tmp_path, 9, codec=0, moved={1}))
+    _, _entries, more = compact(tmp_path, "u", again, [], True, sink_in(tmp_path, 9, codec=0, moved={1}))
     assert more[0]["stored_bytes"] == files[0]["stored_bytes"] < more[0]["raw_bytes"]
     reader = view_reader(View((MemtableOwner(),), ((open_table(tmp_path / "u"),),), blobs_of(tmp_path, more)))
     assert reader.get(b"k") == b"compressible " * 30
@@ -172,7 +172,7 @@ def test_the_filter_sees_values_and_writes_pointers(tmp_path: Path) -> None:
         return [int(key) % 3 == 0 for key, _ in pairs]
 
     sink = sink_in(tmp_path, 900, file_bytes=1 << 20, moved={1})
-    facts, entries, more = compact(tmp_path, "u", again, [], True, sink, filter=third)
+    _facts, entries, more = compact(tmp_path, "u", again, [], True, sink, filter=third)
     assert shown == values
     kept = followed(entries, values_of(tmp_path, files + more))
     assert {key: value for key, _, _, value in kept} == {k: v for k, v in values.items() if int(k) % 3 == 0}
