@@ -2,7 +2,7 @@
 
 A value that is not compressed is read straight into the `bytes` that the user gets; what was read behind it, key and
 trailer, is cut off. What is small altogether is first tried with the GIL, from the system's page cache only, as
-blocks are (`table_warm` says why); the rest is read without it.
+blocks of tables are (`find_in_table`); the rest is read without it.
 """
 
 import cython
