@@ -67,6 +67,7 @@ NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
 CHECK_EVERY = cython.declare(
     uint64_t, 4096
 )  # entries between two looks at the cancel flag: about a millisecond
+CHECK_EVERY_SEPARATED = cython.declare(uint64_t, 64)  # of those, values of 64 KiB may be copied
 
 
 @cython.cclass
@@ -319,6 +320,7 @@ class Compaction:
         self, w: cython.pointer[Writer], target_bytes: uint64_t, f: cython.pointer[Failure]
     ) -> cython.int:
         status: cython.int
+        check_every: uint64_t = CHECK_EVERY if self.sink is None else CHECK_EVERY_SEPARATED
         if not self.started:
             status = self.begin(f)
             if status != ST_OK:
@@ -348,7 +350,7 @@ class Compaction:
                 if status != ST_OK:
                     return status
             self.entries_read += 1
-            if self.entries_read % CHECK_EVERY == 0 and fj_atomic_load(cython.address(self.cancelled)):
+            if self.entries_read % check_every == 0 and fj_atomic_load(cython.address(self.cancelled)):
                 return CANCELLED
             status = self.take(w, f)
             if status == ST_OK:

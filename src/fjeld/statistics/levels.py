@@ -92,7 +92,8 @@ def sorted_runs(state: PartitionState) -> int:
 
 def oldest_run_bytes(state: PartitionState) -> int | None:
     """The size of the last level that holds tables, or of the oldest table of level 0, with the values in blob files
-    that it points to: what a partition would take that held no older versions. None where that cannot be told: there is nothing, or nothing is merged.
+    that it points to: what a partition would take that held no older versions. None where that cannot be told: there
+    is nothing, or nothing is merged.
     """
     if isinstance(state.options.compaction, Fifo):
         return None
