@@ -500,3 +500,70 @@ def test_what_an_event_loop_gets_at_once(path: Path) -> None:
             [value for _, value in sorted(expected.items())],
             True,
         )
+
+
+# ---- the variants of backups ----
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"partitions": ["a"]},
+        {"key_range": (b"000020", b"000077")},
+        {"key_range": (b"000020", None), "partitions": ["a"]},
+        {"compact": True},
+        {"compact": True, "key_range": (None, b"000050")},
+        {"link": "never", "verify": True},
+        {"flush": True},
+    ],
+)
+@pytest.mark.parametrize("flushed", [True, False])
+def test_every_variant_of_a_backup(path: Path, tmp_path: Path, variant: dict, flushed: bool) -> None:
+    """Exactly the entries that were asked for, with their values; of a compacting one, without garbage."""
+    start, stop = variant.get("key_range", (None, None))
+    with opened(path, memtable_bytes=1 << 20) as keyspace:
+        for name in ("a", "b"):
+            partition = keyspace.partition(name, options=SEPARATED)
+            load(partition, 100, seed=1)
+            partition.flush()
+            load(partition, 70, seed=2)
+            if flushed:
+                partition.flush()
+        settle(keyspace)
+        expected = {
+            name: {
+                key: value
+                for key, value in content.items()
+                if (start is None or key >= start) and (stop is None or key < stop)
+            }
+            for name, content in content_of(keyspace).items()
+            if name in variant.get("partitions", [name])
+        }
+        keyspace.backup_to(tmp_path / "copy", **variant)
+        before = content_of(keyspace)
+        keyspace.compact()
+        assert content_of(keyspace) == before
+    assert not [name for name in os.listdir(tmp_path) if name.endswith("staging")]
+    with opened(tmp_path / "copy") as copy:
+        assert content_of(copy) == expected
+        if variant.get("compact"):
+            assert all(figures(copy.partition(name))["garbage_bytes"] == 0 for name in copy.partitions())
+        for name in copy.partitions():
+            stored = sum(len(value) >= 100 for value in expected[name].values())
+            assert figures(copy.partition(name))["entries"] >= (stored if flushed else 0)
+        copy.compact()
+        assert content_of(copy) == expected
+    named = {file.name for file in blobs_of(tmp_path / "copy")}
+    assert len(named) == len(set(named))
+
+
+def test_an_offline_backup_brings_the_values(path: Path, tmp_path: Path) -> None:
+    with opened(path) as keyspace:
+        expected = load(keyspace.partition("a", options=SEPARATED), 100)
+    fjeld.backup_offline(path, tmp_path / "copy")
+    (path / "blobs").rename(path / "elsewhere")
+    with pytest.raises(FileNotFoundError):
+        fjeld.backup_offline(path, tmp_path / "incomplete")
+    assert not (path / "blobs").exists(), "an offline backup changes nothing"
+    with opened(tmp_path / "copy") as copy:
+        assert dict(copy.partition("a").items()) == expected

@@ -124,6 +124,12 @@ class Portion:
         """The blob files that were written with them."""
         return self._blobs.metas
 
+    @property
+    def written_bytes(self) -> int:
+        """Of all files that were written."""
+        tables = sum(table.size_bytes for table in self.tables)
+        return tables + sum(blob.size_bytes for blob in self.blobs)
+
     def cancel(self) -> None:
         compaction = self._compaction
         if compaction is not None:

@@ -248,7 +248,9 @@ def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:
 def _blobs_in(path: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(os.path.join(path, names.BLOBS_DIRECTORY)))
-    except FileNotFoundError:  # a keyspace of an older version; or lost, which is damage to the values in them only
+    except (
+        FileNotFoundError
+    ):  # a keyspace of an older version; or lost, which is damage to the values in them only
         return frozenset()
 
 

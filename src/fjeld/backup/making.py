@@ -248,9 +248,7 @@ class Making:
             linked_bytes=self._linker.linked_bytes,
             reflinked_bytes=self._linker.reflinked_bytes,
             copied_bytes=self._linker.copied_bytes,
-            written_bytes=sum(
-                file.size_bytes for portion in self._portions for file in (*portion.tables, *portion.blobs)
-            ),
+            written_bytes=sum(portion.written_bytes for portion in self._portions),
             stall_seconds=self._cut.stall_seconds,
             elapsed_seconds=elapsed_seconds,
             metadata=self._request.metadata,
