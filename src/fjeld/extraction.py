@@ -11,6 +11,10 @@ Invariants:
   2. The source does not notice: nothing is sealed, flushed or compacted for it, and no filter is asked.
   3. The state that `assembled` makes holds the manifest's invariants: level 0 newest first, deeper levels in order.
 
+Large values (`kv_separation`): of tables that are moved as they are, the blob files are moved too, whole, and what of them
+no moved table points to is garbage in the copy. Where tables are written anew, the values that stay are copied: a
+backup of a range has none from outside in what it wrote, a merged one has no garbage.
+
 Alternative: to seal the memtables at the cut and have them written by a flush. It makes small tables in the
 source, which are compacted later: a backup would set off work in the keyspace that it only wanted to read.
 """
