@@ -567,3 +567,23 @@ def test_an_offline_backup_brings_the_values(path: Path, tmp_path: Path) -> None
     assert not (path / "blobs").exists(), "an offline backup changes nothing"
     with opened(tmp_path / "copy") as copy:
         assert dict(copy.partition("a").items()) == expected
+
+
+def test_restore_export_and_import_bring_the_values(path: Path, tmp_path: Path) -> None:
+    with opened(path) as keyspace:
+        expected = load(keyspace.partition("a", options=SEPARATED), 200)
+        keyspace.flush()
+        digest = keyspace.digest()
+        keyspace.backup_to(tmp_path / "copy")
+        keyspace.export_to(tmp_path / "stream")
+    fjeld.restore(tmp_path / "copy", tmp_path / "restored")
+    fjeld.import_from(tmp_path / "stream", tmp_path / "imported")
+    for made in ("restored", "imported"):
+        with opened(tmp_path / made) as keyspace:
+            partition = keyspace.partition("a")
+            assert keyspace.digest() == digest
+            assert partition.options == SEPARATED
+            assert dict(partition.items()) == expected
+            load(partition, 200, seed=7)
+            partition.compact()
+            assert figures(partition)["garbage_bytes"] == 0
