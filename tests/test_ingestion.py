@@ -21,7 +21,6 @@ from fjeld.kernel.table import TableReader
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.sync_points import set_sync_point
 from tests.crash.disk import Disk
-from tests.fault.test_faults import FOR_EVER, MOST_OPERATIONS, Ledger, bases, check_reopened, run, with_entry
 from tests.maintenance.engines import by_hand, sealed
 from tests.small import SMALL_PARTITION, small_options
 from tests.support import (
@@ -659,32 +658,6 @@ def test_a_power_cut_anywhere_leaves_all_or_nothing(tmp_path: Path, quick_folder
                 seen.add((whole, bool(changed)))
             shutil.rmtree(after)
     assert seen >= {(False, False), (True, False), (True, True)}
-
-
-def ingest_step(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
-    partition = keyspace.partition("a")
-    key, value = b"%08d" % 5, b"met"
-    ledger.change(lambda: partition.insert(key, value), with_entry(ledger.content, "a", key, value))
-    after = ledger.content | {"a": ledger.content["a"] | dict(pairs(0, 200))}
-    ledger.change(lambda: partition.ingest(pairs(0, 200)), after)
-    ledger.change(lambda: partition.insert(b"z", b"v"), with_entry(ledger.content, "a", b"z", b"v"))
-
-
-@pytest.mark.parametrize("count", [1, FOR_EVER], ids=["once", "from then on"])
-@pytest.mark.parametrize("mapped", [True, False])
-def test_every_operation_may_fail(bases, quick_folder: Path, count: int, mapped: bool) -> None:
-    source, expected = bases["tables"]
-    for after in range(MOST_OPERATIONS):
-        path = shutil.copytree(source, quick_folder / f"{after}")
-        ledger = Ledger(expected)
-        fault = lambda after=after: files.inject(None, after, errno.EIO, count=count)  # noqa: E731
-        hit = run(ingest_step, path, ledger, {"mapped_journal": mapped}, fault)
-        check_reopened(path, ledger)
-        shutil.rmtree(path)
-        if not hit:
-            assert after > 10
-            return
-    raise AssertionError("the scenario never ends")
 
 
 def test_a_seqno_that_was_used_up_is_never_missing(path: Path, tmp_path: Path) -> None:

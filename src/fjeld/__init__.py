@@ -39,7 +39,15 @@ from fjeld.export.importer import import_from
 from fjeld.export.info import ExportInfo, ImportInfo
 from fjeld.filters import CompactionFilter, expiring
 from fjeld.keyspace import Keyspace, open
-from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, PersistMode, SizeTiered
+from fjeld.options import (
+    Fifo,
+    KeyspaceOptions,
+    KvSeparation,
+    Leveled,
+    PartitionOptions,
+    PersistMode,
+    SizeTiered,
+)
 from fjeld.partition import Partition
 from fjeld.pin import Pin, PinnedFile
 from fjeld.prometheus import prometheus_text
@@ -77,6 +85,7 @@ __all__ = [
     "KeptCheckpoint",
     "Keyspace",
     "KeyspaceOptions",
+    "KvSeparation",
     "Leveled",
     "LockedError",
     "MisuseError",

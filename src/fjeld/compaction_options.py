@@ -91,7 +91,8 @@ class Fifo:
     """
 
     max_bytes: int = 1024 * MIB
-    """The size that the tables may have together; the oldest above it are dropped."""
+    """The size that the tables, and the values in blob files that they point to, may have together; the oldest above it
+    are dropped."""
 
     max_age_seconds: float | None = None
     """Tables whose flush is longer ago are dropped; None: none is too old."""

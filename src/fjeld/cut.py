@@ -125,7 +125,7 @@ def _take(source: Cuttable, make: Callable[..., Any] | None, *, memory: bool) ->
             cut = Cut(version, seqno, None, [], [], views)
         else:
             # The tuples of live tables that the views have: the cost does not grow with the number of tables.
-            held: list[object] = [one.core.current_view().levels for one in live]
+            held: list[object] = [one.core.current_view().files for one in live]
             held += store.live_journals()
             found = (one.oldest_seqno() for one in live)
             oldest = min((first for first in found if first is not None), default=None)

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from fjeld.cut import Cut, SnapshotLike, cut_files, cut_memory
 from fjeld.errors import CancelledError, ClosedError, FjeldError, PoisonedError
-from fjeld.ingestion import Ingestion, Pairs
+from fjeld.ingestion import Built, Ingestion, Pairs
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel import files
 from fjeld.kernel.commit import DURABLE, REFUSE, Commit
@@ -28,7 +28,7 @@ from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.maintainer import Maintainer
 from fjeld.maintenance.open_snapshots import OpenSnapshots
 from fjeld.manifest.edit import ClearPartition, CreatePartition, DropPartition, Edit
-from fjeld.manifest.state import PartitionState, TableMeta
+from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
@@ -109,7 +109,7 @@ class Engine:
         self.maintainer.wake()
 
     def _adopt(self, state: PartitionState) -> LivePartition:
-        view = View((MemtableOwner(),), self.store.levels(state))
+        view = View((MemtableOwner(),), self.store.levels(state), self.store.blobs(state))
         core = TreeCore(self.commit, state.id, state.name, self.options.memtable_bytes, view)
         live = LivePartition(core, state.options, Activity(total=self.activity))
         live.filter = self.options.compaction_filters.get(state.name)
@@ -275,15 +275,15 @@ class Engine:
     def ingest(self, live: LivePartition, pairs: Pairs) -> int:
         self.check_partition(live)
         self.refuse()
-        tables = self.ingestion.build(live, pairs)
-        if tables:
-            self.add_tables(live, tables)
-        return sum(table.entries for table in tables)
+        built = self.ingestion.build(live, pairs)
+        if built.tables:
+            self.add_tables(live, built)
+        return built.entries
 
     @shielded
-    def add_tables(self, live: LivePartition, tables: list[TableMeta]) -> None:
+    def add_tables(self, live: LivePartition, built: Built) -> None:
         try:
-            self.ingestion.add(live, tables)
+            self.ingestion.add(live, built)
         finally:
             self.maintainer.update_pressure()
             self._wake()  # nothing was compacted meanwhile
@@ -394,7 +394,7 @@ class Engine:
         return state
 
     def disk_space(self, live: LivePartition) -> int:
-        return sum(table.size_bytes for table in self.state_of(live).tables())
+        return self.state_of(live).size_bytes
 
     def approximate_len(self, live: LivePartition) -> int:
         tables = sum(table.entries - 2 * table.tombstones for table in self.state_of(live).tables())

@@ -11,6 +11,10 @@ Invariants:
   2. The source does not notice: nothing is sealed, flushed or compacted for it, and no filter is asked.
   3. The state that `assembled` makes holds the manifest's invariants: level 0 newest first, deeper levels in order.
 
+Large values (`kv_separation`): of tables that are moved as they are, the blob files are moved too, whole, and what of them
+no moved table points to is garbage in the copy. Where tables are written anew, the values that stay are copied: a
+backup of a range has none from outside in what it wrote, a merged one has no garbage.
+
 Alternative: to seal the memtables at the cut and have them written by a flush. It makes small tables in the
 source, which are compacted later: a backup would set off work in the keyspace that it only wanted to read.
 """
@@ -24,10 +28,12 @@ from collections.abc import Iterable
 
 from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.view import View
+from fjeld.maintenance.blob_output import BlobOutput
 from fjeld.maintenance.output import write_tables
 from fjeld.maintenance.strategies import Merge, major
 from fjeld.maintenance.strategies.pieces import piece_keys
 from fjeld.manifest import names
+from fjeld.manifest.blob_meta import BlobMeta, live_blobs
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.options import LEVELS, Fifo, Leveled
 
@@ -42,11 +48,12 @@ MAX_PIECES = 16
 
 
 class StagedFolder:
-    """Gives numbers and paths to the tables of a keyspace that is being made. Any thread."""
+    """Gives numbers and paths to the files of a keyspace that is being made. Any thread."""
 
     def __init__(self, path: str, keyspace_id: str, next_file: int) -> None:
         self.keyspace_id = keyspace_id
         self.tables_directory = os.path.join(path, names.TABLES_DIRECTORY)
+        self.blobs_directory = os.path.join(path, names.BLOBS_DIRECTORY)
         self._path = path
         self._lock = threading.Lock()
         self._next_file = next_file
@@ -60,6 +67,9 @@ class StagedFolder:
 
     def table_path(self, number: int) -> str:
         return os.path.join(self._path, names.table_path(number))
+
+    def blob_path(self, number: int) -> str:
+        return os.path.join(self._path, names.blob_path(number))
 
 
 class Portion:
@@ -79,8 +89,9 @@ class Portion:
         created_ns: int,
         size_bytes: int,
         entries: int,
+        moved: Iterable[int] = (),
     ) -> None:
-        """size_bytes, entries: about as much is read."""
+        """size_bytes, entries: about as much is read. moved: blob files whose values are copied, not linked."""
         self.partition = state.id
         self.level = level
         self.size_bytes = size_bytes
@@ -91,9 +102,10 @@ class Portion:
         self._table_bytes = table_bytes
         self._created_ns = created_ns
         self._entries = max(1, entries)
+        self._blobs = BlobOutput(folder, state.options, created_ns=created_ns, moved=tuple(moved))
         start, stop = keys
         self._compaction: Compaction | None = Compaction(
-            inputs, [], drop_tombstones, start=start, stop=stop, max_seqno=seqno
+            inputs, [], drop_tombstones, start=start, stop=stop, max_seqno=seqno, sink=self._blobs.sink
         )
 
     def work(self) -> None:
@@ -107,8 +119,20 @@ class Portion:
             level=self.level,
             table_bytes=self._table_bytes,
             created_ns=self._created_ns,
+            blobs=self._blobs,
         )
         self._compaction = None  # files and memtables are let go
+
+    @property
+    def blobs(self) -> tuple[BlobMeta, ...]:
+        """The blob files that were written with them."""
+        return self._blobs.metas
+
+    @property
+    def written_bytes(self) -> int:
+        """Of all files that were written."""
+        tables = sum(table.size_bytes for table in self.tables)
+        return tables + sum(blob.size_bytes for blob in self.blobs)
 
     def cancel(self) -> None:
         compaction = self._compaction
@@ -156,21 +180,24 @@ def crossing(
     seqno: int,
     keys: KeyRange,
 ) -> list[Portion]:
-    """Each of the tables (with its level) by itself. Tombstones stay: what they hide may lie beneath."""
+    """Each of the tables (with its level) by itself. Tombstones stay: what they hide may lie beneath. Of values in blob
+    files those inside the range are copied.
+    """
     live = {found.meta.number: found for level in view.levels for found in level}  # type: ignore[attr-defined]
     return [
         Portion(
             folder,
             state,
-            View((), ((live[table.number],),)),
+            View((), ((live[table.number],),), view.blobs),
             seqno=seqno,
             keys=keys,
             level=level,
             table_bytes=UNLIMITED_BYTES,
             drop_tombstones=False,
             created_ns=table.created_ns,
-            size_bytes=table.size_bytes,
+            size_bytes=table.held_bytes,
             entries=table.entries,
+            moved=(number for number, _, _ in table.blobs),
         )
         for level, table in tables
     ]
@@ -208,11 +235,12 @@ def merged(
             drop_tombstones=True,
             created_ns=created_ns if memtables else max(table.created_ns for table in tables),
             size_bytes=(
-                sum(table.size_bytes for table in tables) + sum(found.memory_bytes for found in memtables)
+                sum(table.held_bytes for table in tables) + sum(found.memory_bytes for found in memtables)
             )
             // len(ranges),
             entries=(sum(table.entries for table in tables) + sum(found.entries for found in memtables))
             // len(ranges),
+            moved=(blob.number for blob in state.blobs),
         )
         for piece in ranges
     ]
@@ -234,7 +262,13 @@ def _pieces(tables: list[TableMeta], table_bytes: int, keys: KeyRange) -> list[K
     return list(itertools.pairwise((start, *cuts, stop)))
 
 
-def assembled(state: PartitionState, added: Iterable[tuple[int, TableMeta]], *, seqno: int) -> PartitionState:
+def assembled(
+    state: PartitionState,
+    added: Iterable[tuple[int, TableMeta]],
+    blobs: Iterable[BlobMeta] = (),
+    *,
+    seqno: int,
+) -> PartitionState:
     """The partition with these tables (each with its level) besides those it has; all up to `seqno` is in them.
 
     Those added to level 0 are put where their seqnos belong.
@@ -252,4 +286,5 @@ def assembled(state: PartitionState, added: Iterable[tuple[int, TableMeta]], *, 
         options=state.options,
         flushed_seqno=seqno,
         levels=tuple(map(tuple, levels)),
+        blobs=live_blobs(itertools.chain.from_iterable(levels), (*state.blobs, *blobs)),
     )

@@ -41,7 +41,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fjeld.errors import ClosedError
@@ -51,9 +51,10 @@ from fjeld.kernel.commit import REFUSE, Commit
 from fjeld.kernel.ingest import memtable_meets, publish_seqno, reserve_seqno
 from fjeld.kernel.sorted_pairs import SortedPairs
 from fjeld.kernel.table_writer import TableWriter
+from fjeld.maintenance.blob_output import BlobOutput
 from fjeld.maintenance.flush import UNLIMITED_BYTES, Flusher
 from fjeld.maintenance.live_partition import LivePartition
-from fjeld.maintenance.output import ZSTD_LEVEL
+from fjeld.maintenance.output import ZSTD_LEVEL, Written
 from fjeld.manifest.edit import ChangeTables, Edit
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.manifest.store import VersionStore
@@ -126,19 +127,19 @@ class Ingestion:
 
     # ---- build ----
 
-    def build(self, live: LivePartition, pairs: Pairs) -> list[TableMeta]:
-        """Tables of the pairs, on disk, in no version yet. On any failure nothing is left behind."""
+    def build(self, live: LivePartition, pairs: Pairs) -> Built:
+        """Tables of the pairs, and blob files, on disk, in no version yet. On any failure nothing is left behind."""
         build = _Build(self._store, live.options, self._host.now_ns())
         with self._builds_lock:
             build.closed = self._closed
             self._builds.add(build)
         try:
-            tables = build.run(pairs)
+            built = build.run(pairs)
             # Most of what `add` would have to flush with writers waiting is flushed before.
-            if tables and self._must_flush(live, tables):
+            if built.tables and self._must_flush(live, built.tables):
                 self._flusher.seal(live)
                 self._flusher.flush(live)
-            return tables
+            return built
         except BaseException:
             build.undo()
             raise
@@ -146,29 +147,29 @@ class Ingestion:
             with self._builds_lock:
                 self._builds.discard(build)
 
-    def discard(self, tables: list[TableMeta]) -> None:
-        """Tables that were built and are not wanted any more."""
-        _delete([self._store.table_path(table.number) for table in tables])
+    def discard(self, built: Built) -> None:
+        """Files that were built and are not wanted any more."""
+        _delete(built.paths(self._store))
 
     # ---- add ----
 
-    def add(self, live: LivePartition, tables: list[TableMeta]) -> None:
-        """Put the tables into the partition. They belong to this call: where it fails they are deleted."""
+    def add(self, live: LivePartition, built: Built) -> None:
+        """Put the files into the partition. They belong to this call: where it fails they are deleted."""
         sync_point("ingestion:built")
         with ExitStack() as undo:
-            undo.callback(_delete, [self._store.table_path(table.number) for table in tables])
+            undo.callback(_delete, built.paths(self._store))
             with live.jobs.alone(cancel=False):
                 pass  # Compactions come to their end. One that begins before the next line is cancelled: it loses little.
             with live.alone():
                 self._host.check_partition(live)
                 with self._writers_held():
                     sync_point("ingestion:held")
-                    if self._must_flush(live, tables):
+                    if self._must_flush(live, built.tables):
                         self._flusher.seal(live)
                         self._flusher.flush_sealed(live)
                     self._rotation.make_room(RECORD_BYTES)
                     with self._rotation.still():
-                        self._install(live, tables, undo)
+                        self._install(live, built, undo)
 
     @contextmanager
     def _writers_held(self) -> Iterator[None]:
@@ -186,7 +187,7 @@ class Ingestion:
                     self._commit.attend(REFUSE, True)
                 self._go.set()
 
-    def _must_flush(self, live: LivePartition, tables: list[TableMeta]) -> bool:
+    def _must_flush(self, live: LivePartition, tables: Sequence[TableMeta]) -> bool:
         """Do memtables hold what must not lie above the tables?"""
         memtables = [memtable for memtable in live.core.current_view().memtables if memtable.entries]
         if not memtables:
@@ -205,7 +206,7 @@ class Ingestion:
         except KeyError:
             raise ClosedError(f"the partition {live.name!r} was dropped") from None
 
-    def _install(self, live: LivePartition, tables: list[TableMeta], undo: ExitStack) -> None:
+    def _install(self, live: LivePartition, built: Built, undo: ExitStack) -> None:
         """Steps 5 and 6. Requires: as the module says."""
         seqno = reserve_seqno(self._commit)
         assert seqno, "room was made for its record, and nobody else writes"
@@ -220,18 +221,28 @@ class Ingestion:
             self._store.note_durable(seqno)
             state = self._state(live)
             added = [
-                (place(table, state), replace(table, min_seqno=seqno, max_seqno=seqno)) for table in tables
+                (place(table, state), replace(table, min_seqno=seqno, max_seqno=seqno))
+                for table in built.tables
             ]
             undo.pop_all()  # from here on the files belong to the store
             self._store.edit(
-                Edit.of(ChangeTables(live.id, added=tuple(added))),
+                Edit.of(ChangeTables(live.id, added=tuple(added), blobs=built.blobs)),
                 seqno=seqno,
-                created=[self._store.table_path(table.number) for table in tables],
+                created=built.paths(self._store),
                 install=install,
             )
         finally:
             publish_seqno(self._commit, seqno)  # used up in any case: what is written next comes behind it
         sync_point("ingestion:installed")
+
+
+@dataclass(frozen=True, slots=True)
+class Built(Written):
+    """What `build` has made, for `add`."""
+
+    @property
+    def entries(self) -> int:
+        return sum(table.entries for table in self.tables)
 
 
 class _Build:
@@ -249,6 +260,7 @@ class _Build:
         self._level = LEVELS - 1 if isinstance(options.compaction, Leveled) else 0
         self._table_bytes = _table_bytes(options)
         self._tables: list[TableMeta] = []
+        self._blobs = BlobOutput(store, options, created_ns=created_ns)
         self._writer: TableWriter | None = None
         self._number = 0
         """Of the writer's table."""
@@ -256,7 +268,7 @@ class _Build:
         """Of all files that were begun."""
         self._pid = os.getpid()
 
-    def run(self, pairs: Pairs) -> list[TableMeta]:
+    def run(self, pairs: Pairs) -> Built:
         chunk = SortedPairs(pairs)
         while chunk.fill():
             with self.writing:
@@ -268,7 +280,8 @@ class _Build:
             self._finish_table()
             if self._tables:
                 files.sync_directory(self._store.tables_directory)
-        return self._tables
+            self._blobs.finish()
+        return Built(tuple(self._tables), self._blobs.metas)
 
     def undo(self) -> None:
         """Delete what was written."""
@@ -278,6 +291,7 @@ class _Build:
             with suppress(OSError):
                 self._writer.abandon()
         _delete(self._paths)
+        self._blobs.undo()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -286,7 +300,7 @@ class _Build:
     def _write(self, chunk: SortedPairs) -> None:
         while True:
             writer = self._writer or self._begin_table()
-            if not chunk.write(writer, self._table_bytes):
+            if not chunk.write(writer, self._table_bytes, self._blobs.sink):
                 return
             self._finish_table()
 

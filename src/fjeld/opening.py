@@ -88,7 +88,7 @@ def _require_creatable(path: str, create: bool) -> None:
 
 def _require_empty(path: str) -> None:
     """A creation that was interrupted leaves no tables and no journals: where they are, the marker was lost."""
-    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+    for directory in names.FILE_DIRECTORIES:
         folder = os.path.join(path, directory)
         if os.path.isdir(folder) and os.listdir(folder):
             raise CorruptionError(
@@ -101,8 +101,8 @@ def _require_empty(path: str) -> None:
 def _is_own(name: str) -> bool:
     """Is this left from a creation that was interrupted?"""
     return (
-        name in (names.LOCK_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
-        or name == names.MARKER_STAGING_NAME
+        name in (names.LOCK_NAME, names.CURRENT_NAME, names.MARKER_STAGING_NAME)
+        or name in names.FILE_DIRECTORIES
         or names.number_of_manifest(name) is not None
         or names.number_of_current_staging(name) is not None
     )
@@ -126,7 +126,7 @@ def _create(path: str) -> None:
     for name in os.listdir(path):
         if name != names.LOCK_NAME and not os.path.isdir(os.path.join(path, name)):
             files.unlink(os.path.join(path, name))
-    for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+    for directory in names.FILE_DIRECTORIES:
         with suppress(FileExistsError):
             files.make_directory(os.path.join(path, directory))
     store = VersionStore(
@@ -177,6 +177,7 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
     read = _read(path, options, lock_fd)
     engine, plan = read.engine, read.plan
     try:
+        _require_blobs_directory(path)
         _delete_useless(path, plan, read.metas)
         engine.store.start_manifest()
         for relative in (*plan.delete, *_unlisted(plan, read.metas), names.manifest_name(read.manifest)):
@@ -221,6 +222,13 @@ def _lock_unopened(path: str) -> int | None:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return None
         raise
+
+
+def _require_blobs_directory(path: str) -> None:
+    """Keyspaces of older versions have none; and where it was lost, only the values in it are."""
+    with suppress(FileExistsError):
+        files.make_directory(os.path.join(path, names.BLOBS_DIRECTORY))
+        files.sync_directory(path)
 
 
 def _plan(path: str, version: Version, manifest: int) -> RecoveryPlan:

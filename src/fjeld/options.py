@@ -22,6 +22,7 @@ from fjeld.compaction_options import (
 )
 from fjeld.errors import InvalidOptionError
 from fjeld.filters import CompactionFilter
+from fjeld.kv_options import CODECS, KvSeparation, kv_from_json, kv_to_json
 from fjeld.option_checks import KIB, MIB, TIB, known_members, require_integer, require_type
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "CompactionOptions",
     "Fifo",
     "KeyspaceOptions",
+    "KvSeparation",
     "Leveled",
     "PartitionOptions",
     "PersistMode",
@@ -38,8 +40,6 @@ __all__ = [
 
 # Level 0 and six below. With a ratio of 10 the deepest holds a million times level 1: no store outgrows it.
 LEVELS = 7
-
-CODECS = ("none", "lz4", "zstd")
 
 # What eight bytes with a sign hold: the year 2262.
 MAX_NS = (1 << 63) - 1
@@ -176,6 +176,9 @@ class PartitionOptions:
     filter_bits: int = 10
     """Bits of Bloom filter for each key; 10 let about 1 of 100 absent keys through. 0: no filter."""
 
+    kv_separation: KvSeparation | None = None
+    """Large values lie apart from their keys; None: all are in the tables."""
+
     def __post_init__(self) -> None:
         require_type("compaction", self.compaction, (Leveled, SizeTiered, Fifo))
         require_type("compression", self.compression, tuple)
@@ -189,14 +192,24 @@ class PartitionOptions:
                 raise InvalidOptionError(f"compression must be of {', '.join(CODECS)}, not {codec!r}")
         require_integer("block_bytes", self.block_bytes, 256, 4 * MIB)
         require_integer("filter_bits", self.filter_bits, 0, 32)
+        if self.kv_separation is not None:
+            require_type("kv_separation", self.kv_separation, KvSeparation)
 
     def codec(self, level: int) -> str:
         """The codec of a level."""
         return self.compression[min(level, len(self.compression) - 1)]
 
+    @property
+    def blob_codec(self) -> str:
+        """The codec of separated values."""
+        chosen = None if self.kv_separation is None else self.kv_separation.compression
+        return self.codec(LEVELS - 1) if chosen is None else chosen
+
     def to_json(self) -> dict[str, object]:
         """The options as JSON values."""
+        separation = {} if self.kv_separation is None else {"kv_separation": kv_to_json(self.kv_separation)}
         return {
+            **separation,
             "compaction": compaction_to_json(self.compaction),
             "compression": list(self.compression),
             "block_bytes": self.block_bytes,
@@ -212,6 +225,8 @@ class PartitionOptions:
         members = known_members(value, "partition options", cls)
         if "compaction" in members:
             members["compaction"] = compaction_from_json(members["compaction"])
+        if "kv_separation" in members:
+            members["kv_separation"] = kv_from_json(members["kv_separation"])
         if isinstance(members.get("compression"), list):
             members["compression"] = tuple(members["compression"])
         return cls(**members)

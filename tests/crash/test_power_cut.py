@@ -4,6 +4,7 @@ persisted.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import shutil
@@ -28,7 +29,7 @@ def mark(root: Path, what: str) -> None:
     files.make_directory(root / f"mark {what} {len(os.listdir(root))}")
 
 
-def run(root: Path, chance: random.Random) -> list[Event]:
+def run(root: Path, chance: random.Random, options: fjeld.PartitionOptions) -> list[Event]:
     """A life of a keyspace: its trace. Checkpoints are put beside it."""
     with traced() as trace:
         number = 0
@@ -36,7 +37,7 @@ def run(root: Path, chance: random.Random) -> list[Event]:
             with fjeld.open(
                 root / "keyspace", options=small_options(mapped_journal=chance.random() < 0.7)
             ) as keyspace:
-                partitions = {name: keyspace.partition(name, options=SMALL_PARTITION) for name in ("a", "b")}
+                partitions = {name: keyspace.partition(name, options=options) for name in ("a", "b")}
                 for _step in range(25):
                     for _ in range(chance.randrange(1, 40)):
                         number += 1
@@ -85,13 +86,23 @@ def check_cut(folder: Path, promised: int, taken: set[int]) -> None:
 def test_power_cuts(tmp_path: Path, seed: int) -> None:
     print("seed", seed)
     with fast_folder(tmp_path) as folder:
-        cut_at_many_moments(folder, random.Random(seed), seed)
+        cut_at_many_moments(folder, random.Random(seed), seed, SMALL_PARTITION)
 
 
-def cut_at_many_moments(parent: Path, chance: random.Random, seed: int) -> None:
+def test_power_cuts_with_large_values_apart(tmp_path: Path) -> None:
+    print("seed", SEED)
+    separation = fjeld.KvSeparation(threshold_bytes=20, file_size_bytes=2048, garbage_ratio=0.1)
+    options = dataclasses.replace(SMALL_PARTITION, kv_separation=separation)
+    with fast_folder(tmp_path) as folder:
+        cut_at_many_moments(folder, random.Random(SEED), SEED, options)
+
+
+def cut_at_many_moments(
+    parent: Path, chance: random.Random, seed: int, options: fjeld.PartitionOptions
+) -> None:
     root, folder = parent / "run", parent / "after"
     root.mkdir()
-    trace = run(root, chance)
+    trace = run(root, chance, options)
     cuts = [*sorted(chance.sample(range(len(trace)), CUTS)), len(trace)]
     disk, promised, taken, at = Disk(root), 0, set(), 0
     for cut in cuts:

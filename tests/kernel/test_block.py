@@ -79,7 +79,7 @@ def test_arbitrary_bytes_are_refused_or_make_sense(payload: bytes) -> None:
     except CorruptionError:
         return
     assert entries
-    assert all(len(key) <= 65535 and tag & 0xFF <= 2 for key, tag, _ in entries)
+    assert all(len(key) <= 65535 and tag & 0xFF <= 3 for key, tag, _ in entries)
     seek_in_block(payload, entries[0][0], NEWEST)
 
 
@@ -108,7 +108,8 @@ ENTRY = varint(1) + varint(0) + varint(1 << 3 | 1) + b"k"
         (varint(1) + varint(65535) + b"p" * 65535 + ENTRY, "key length"),
         (varint(1) + varint(0) + varint(2**64 - 1) + ENTRY, "key length"),
         (varint(1) + varint(0) + varint(1) + varint(2**64 - 1) + varint(9) + b"k", "within its block"),
-        (varint(1) + varint(0) + varint(0) + varint(0) + varint(1 << 3 | 3), "tag"),
+        (varint(1) + varint(0) + varint(0) + varint(0) + varint(1 << 3 | 4), "tag"),
+        (varint(1) + varint(0) + varint(0) + varint(0) + varint(1 << 3 | 3), "pointer"),
         (varint(1) + varint(0) + varint(0) + varint(0) + varint(1 << 59), "tag"),
         (varint(1) + varint(0) + ENTRY + b"x", "behind the last entry"),
         (varint(2) + varint(0) + varint(1) + varint(0) + varint(9) + b"l" + ENTRY, "out of order"),

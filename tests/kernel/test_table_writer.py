@@ -52,7 +52,7 @@ def test_the_bytes_are_those_of_the_format(tmp_path_factory, entries: list[Versi
         "raw_bytes": sum(len(key) + len(value) for key, _, _, value in entries),
     }
     edges = {"smallest": entries[0][0], "largest": entries[-1][0]}
-    assert facts == sizes | counts | edges
+    assert facts == sizes | counts | edges | {"blobs": ()}
     assert file.properties == counts | {
         "keyspace": "test",
         "number": 7,
@@ -192,9 +192,11 @@ def test_order_and_limits(tmp_path: Path) -> None:
             writer.add(key, seqno, 1, b"")
     with pytest.raises(ValueError, match="65535 is the most"):
         writer.add(b"z" * 65536, 1, 1, b"")
-    for seqno, kind in ((2**56, 1), (1, 3), (1, -1)):
+    for seqno, kind in ((2**56, 1), (1, 4), (1, -1)):
         with pytest.raises(ValueError, match="no such tag"):
             writer.add(b"l", seqno, kind, b"")
+    with pytest.raises(ValueError, match="a pointer has 24 bytes, not 0"):
+        writer.add(b"l", 1, 3, b"")
     writer.add(b"k", 4, 1, b"")
     writer.abandon()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
+from fjeld.kernel.blob import BlobReader
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.checksum import file_xxh128
 from fjeld.kernel.descriptors import DescriptorPool
@@ -24,7 +25,7 @@ from fjeld.manifest import names
 from fjeld.manifest.fields import MAX_SEQNO
 from fjeld.manifest.recovery import Listing
 from fjeld.manifest.state import FileRecord, TableMeta
-from fjeld.recovery.moment import HeldJournal, HeldTable, Moment
+from fjeld.recovery.moment import HeldBlob, HeldJournal, HeldTable, Moment
 
 if TYPE_CHECKING:  # it exists for type checkers only
     from fjeld.kernel.table_check import TableSurvey
@@ -74,6 +75,9 @@ def checks_of(moment: Moment) -> Iterator[FileCheck]:
     """The checks of all files of a moment that could be opened."""
     for table in moment.tables.values():
         yield TableCheck(table)
+    for blob in moment.blobs.values():
+        if blob.held:
+            yield BlobCheck(blob)
     for journal in moment.journals:
         yield JournalCheck(journal)
 
@@ -118,6 +122,8 @@ def _against_manifest(meta: TableMeta, survey: TableSurvey) -> Iterator[str]:
     for name in (*COUNTS, "blocks"):
         if getattr(meta, name) != counted[name]:
             yield f"the manifest says {getattr(meta, name)} {name}, there are {counted[name]}"
+    if meta.blobs != survey["blobs"]:
+        yield "its entries refer to blob files otherwise than the manifest says"
     properties = _properties(survey)
     if properties is None:
         yield "its properties make no sense"
@@ -145,6 +151,53 @@ def _against_properties(properties: Mapping[str, object], survey: TableSurvey) -
             continue
         if properties.get(name) != counted[name]:
             yield f"its properties say {properties.get(name)} {name}, there are {counted[name]}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobCheck:
+    """A blob file: every byte and record, against the manifest. That each pointer leads to the value of its key is what
+    the scan sees.
+    """
+
+    blob: HeldBlob
+
+    @property
+    def path(self) -> str:
+        return self.blob.meta.path
+
+    @property
+    def size_bytes(self) -> int:
+        return self.blob.meta.size_bytes
+
+    def run(self, cancel: CancelFlag) -> Finding | None:
+        meta = self.blob.meta
+        try:
+            summary = self.blob.summary(cancel)
+            if summary is None:
+                return None
+            if summary == (meta.size_bytes, meta.xxh128):
+                counted = self.blob.check()
+                told = {name: getattr(meta, name) for name in counted}
+                wrong = [
+                    Problem(self.path, None, f"the manifest says {told[name]} {name}, there are {count}")
+                    for name, count in counted.items()
+                    if told[name] != count
+                ]
+                return Finding(summary[0], tuple(wrong))
+            problem = Problem(self.path, None, "its size and checksum are not those in the manifest")
+            return Finding(summary[0], tuple(_damage(self.blob, self.path)) or (problem,))
+        except OSError as error:
+            return Finding(0, (_unreadable(self.path, error),))
+        except CorruptionError as error:
+            return Finding(meta.size_bytes, (Problem(self.path, error.offset, error.what),))
+
+
+def _damage(blob: BlobReader, path: str) -> Iterator[Problem]:
+    """Where a blob file is damaged, if its records tell."""
+    try:
+        blob.check()
+    except CorruptionError as error:
+        yield Problem(path, error.offset, error.what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +249,10 @@ class JournalCheck:
 def checks_without_manifest(
     folder: str, listing: Listing, records: Sequence[FileRecord]
 ) -> Iterator[FileCheck]:
-    """The checks of what there is: tables against themselves, and what checkpoint.json names against that."""
+    """The checks of what there is: tables and blob files against themselves, and what checkpoint.json names against that."""
     known = {record.path: record for record in records}
     found = {names.table_path(number) for name in listing.tables if (number := names.number_of_table(name))}
+    found |= {names.blob_path(number) for name in listing.blobs if (number := names.number_of_blob(name))}
     for path in sorted(found | known.keys()):
         yield UnnamedCheck(folder, path, known.get(path))
 
@@ -235,6 +289,10 @@ class UnnamedCheck:
                 if survey is None:
                     return None
                 problems += _alone(self.path, survey)
+            blob = names.number_of_blob(os.path.basename(path))
+            if blob is not None:
+                reader_of_values = BlobReader(path, DescriptorPool(1), number=blob, file_bytes=size_bytes)
+                problems += _damage(reader_of_values, self.path)
         except CorruptionError as error:
             problems.append(Problem(self.path, error.offset, error.what))
         except UnsupportedFormatError as error:

@@ -137,7 +137,7 @@ class Making:
             self._portions += merged(
                 self._folder, state, view, seqno=seqno, keys=keys, created_ns=self._now_ns
             )
-            self._kept[state.id] = replace(state, levels=NO_TABLES * len(state.levels))
+            self._kept[state.id] = replace(state, levels=NO_TABLES * len(state.levels), blobs=())
             return
         chosen = select(state, keys)
         self._kept[state.id] = chosen.kept
@@ -181,10 +181,12 @@ class Making:
 
     def _assembled(self) -> dict[int, PartitionState]:
         added = {number: list[Any]() for number in self._kept}
+        blobs = {number: list[Any]() for number in self._kept}
         for portion in self._portions:
             added[portion.partition] += [(portion.level, table) for table in portion.tables]
+            blobs[portion.partition] += portion.blobs
         return {
-            number: assembled(state, added[number], seqno=self._cut.seqno)
+            number: assembled(state, added[number], blobs[number], seqno=self._cut.seqno)
             for number, state in self._kept.items()
         }
 
@@ -236,7 +238,7 @@ class Making:
             linked_bytes=self._linker.linked_bytes,
             reflinked_bytes=self._linker.reflinked_bytes,
             copied_bytes=self._linker.copied_bytes,
-            written_bytes=sum(table.size_bytes for portion in self._portions for table in portion.tables),
+            written_bytes=sum(portion.written_bytes for portion in self._portions),
             stall_seconds=self._cut.stall_seconds,
             elapsed_seconds=elapsed_seconds,
             metadata=self._request.metadata,

@@ -171,7 +171,7 @@ def _require_replaceable(path: str) -> None:
     if not os.path.isdir(path):
         raise FileExistsError(f"{path} is not a folder: a restore replaces keyspaces only")
     found = set(os.listdir(path))
-    own = {names.MARKER_NAME, names.CURRENT_NAME, names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY}
+    own = {names.MARKER_NAME, names.CURRENT_NAME, *names.FILE_DIRECTORIES}
     if found and not found & own:
         raise NotAKeyspaceError(f"{path} does not look like a keyspace: a restore replaces keyspaces only")
 

@@ -25,7 +25,7 @@ from fjeld.manifest.state import FileRecord
 
 __all__ = ["RestoreStaging", "restore_staging_path"]
 
-FOLDERS = (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY)
+FOLDERS = (names.TABLES_DIRECTORY, names.BLOBS_DIRECTORY, names.JOURNALS_DIRECTORY)
 
 
 def restore_staging_path(target: str) -> str:

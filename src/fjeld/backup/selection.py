@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from fjeld.extraction import KeyRange
+from fjeld.manifest.blob_meta import live_blobs
 from fjeld.manifest.state import PartitionState, TableMeta
 
 __all__ = ["EVERYTHING", "Selected", "select"]
@@ -17,7 +19,7 @@ class Selected:
     """What of a partition is inside of a range."""
 
     kept: PartitionState
-    """The partition with the tables that are wholly inside, and no others."""
+    """The partition with the tables that are wholly inside, and the blob files that they point into, and no others."""
     crossing: tuple[tuple[int, TableMeta], ...]
     """The tables, each with its level, that may hold keys inside and hold some outside."""
 
@@ -41,4 +43,5 @@ def select(state: PartitionState, keys: KeyRange) -> Selected:
         kept = {table.number for table in inside}
         levels.append(tuple(inside))
         crossing += [(level, table) for table in near if table.number not in kept]
-    return Selected(replace(state, levels=tuple(levels)), tuple(crossing))
+    blobs = live_blobs(itertools.chain.from_iterable(levels), state.blobs)
+    return Selected(replace(state, levels=tuple(levels), blobs=blobs), tuple(crossing))

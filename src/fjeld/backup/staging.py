@@ -46,7 +46,7 @@ class Staging:
         remove_leftovers(self._target)
         try:
             self._make()
-            for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+            for directory in names.FILE_DIRECTORIES:
                 files.make_directory(os.path.join(self.path, directory))
         except BaseException:
             self._remove()
@@ -81,7 +81,7 @@ class Staging:
 
     def publish(self) -> None:
         """Everything in it is on disk: bring the folders there, from below, then give it its name."""
-        for directory in (names.TABLES_DIRECTORY, names.JOURNALS_DIRECTORY):
+        for directory in names.FILE_DIRECTORIES:
             files.sync_directory(os.path.join(self.path, directory))
         files.sync_directory(self.path)
         files.rename_noreplace(self.path, self._target)

@@ -312,10 +312,12 @@ def _leftovers(moment: Moment) -> tuple[str, ...]:
         CHECKPOINT_NAME,
     }
     tables = {names.table_name(number) for number in moment.tables}
+    blobs = {names.blob_name(number) for number in moment.blobs}
     journals = {names.journal_name(replay.number) for replay in moment.replays}
     listing = moment.listing
     found = [*(listing.root - root)]
     found += [f"{names.TABLES_DIRECTORY}/{name}" for name in listing.tables - tables]
+    found += [f"{names.BLOBS_DIRECTORY}/{name}" for name in listing.blobs - blobs]
     found += [f"{names.JOURNALS_DIRECTORY}/{name}" for name in listing.journals - journals]
     return tuple(sorted(relative for relative in found if relative not in moment.failed))
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fjeld.cli.output import human_bytes, human_count
-from fjeld.statistics.figures import LevelFigures, PartitionFigures
+from fjeld.statistics.figures import BlobFigures, LevelFigures, PartitionFigures
 
 __all__ = ["level_tree"]
 
@@ -48,9 +48,19 @@ def _summary(partition: PartitionFigures) -> list[Text]:
         Text(f"amplification: {_amplification(partition)}"),
         _compaction(partition),
     ]
+    if partition.blobs.files:
+        lines.insert(1, _blobs(partition.blobs))
     if partition.failure is not None:
         lines.append(Text(f"compaction fails: {partition.failure}", style="red"))
     return lines
+
+
+def _blobs(blobs: BlobFigures) -> Text:
+    garbage = "no garbage"
+    if blobs.garbage_ratio:
+        garbage = f"{blobs.garbage_ratio:.0%} garbage"
+    values = f"{_counted(blobs.entries, 'value')}, {human_bytes(blobs.bytes)}"
+    return Text(f"blob files: {values} in {_counted(blobs.files, 'file')}, {garbage}")
 
 
 def _amplification(partition: PartitionFigures) -> str:

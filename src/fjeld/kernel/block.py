@@ -17,8 +17,10 @@
 
 import cython
 from cython.cimports.fjeld.kernel.coding import (
-    KIND_WEAK_TOMBSTONE,
+    KIND_BLOB,
+    KIND_MAX,
     MAX_KEY_BYTES,
+    POINTER_BYTES,
     cbytes,
     fj_atomic_add,
     fj_compare,
@@ -114,8 +116,10 @@ def cook_entries(
         if p == cython.NULL:
             return "an entry with an impossible value length"
         p = fj_get_varint(p, end, cython.address(packed_tag))
-        if p == cython.NULL or packed_tag >> 59 != 0 or packed_tag & 7 > KIND_WEAK_TOMBSTONE:
+        if p == cython.NULL or packed_tag >> 59 != 0 or packed_tag & 7 > KIND_MAX:
             return "an entry with an impossible tag"
+        if packed_tag & 7 == KIND_BLOB and value_bytes != POINTER_BYTES:
+            return "an entry with an impossible pointer"
         # The first test keeps the sum of the second from wrapping around.
         if value_bytes > cython.cast(uint64_t, end - p) or suffix_bytes + value_bytes > cython.cast(
             uint64_t, end - p

@@ -1,5 +1,6 @@
 # One data block of a table that is surveyed (table_check).
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob_refs cimport BlobRefs
 from fjeld.kernel.checksum cimport XXH3_state_t, XXH128_hash_t
 from fjeld.kernel.table cimport Table
 
@@ -50,6 +51,7 @@ cdef struct Survey:
     size_t finding_capacity_bytes
     uint8_t *properties         # the payload of the properties block; NULL: it could not be read
     uint32_t properties_bytes
+    BlobRefs blobs              # what the entries refer to
     const int *cancelled        # NULL, or set by another thread to stop
 
 # Keep a finding. ST_OK or ST_NOMEM.

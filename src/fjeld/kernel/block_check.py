@@ -5,11 +5,14 @@ and again.
 """
 
 import cython
+from cython.cimports.fjeld.kernel.blob_refs import refs_count
 from cython.cimports.fjeld.kernel.checksum import XXH3_64bits_withSeed, fj_xxh64
 from cython.cimports.fjeld.kernel.coding import (
+    KIND_BLOB,
     KIND_TOMBSTONE,
     KIND_WEAK_TOMBSTONE,
     MAX_KEY_BYTES,
+    POINTER_BYTES,
     cbytes,
     fj_compare,
     fj_get_varint,
@@ -148,6 +151,11 @@ def survey_entries(
         why = parse_entry(t, cython.address(p), end, cython.address(e))
         if why == cython.NULL:
             why = visit(t, s, cython.address(e), i == 0, block_index == 0)
+            if e.tag & 0xFF == KIND_BLOB and not refs_count(
+                cython.address(s.blobs), e.suffix + e.suffix_bytes, e.prefix_bytes + e.suffix_bytes
+            ):
+                nomem[0] = True
+                return cython.NULL
         if why != cython.NULL:
             return why
     if p != end:
@@ -172,7 +180,7 @@ def parse_entry(
     if p == cython.NULL:
         return "an entry with an impossible value length"
     p = fj_get_varint(p, end, cython.address(packed))
-    if p == cython.NULL or packed >> 59 != 0 or packed & 7 > KIND_WEAK_TOMBSTONE:
+    if p == cython.NULL or packed >> 59 != 0 or packed & 7 > KIND_BLOB:
         return "an entry with an impossible tag"
     # The first test keeps the sum of the second from wrapping around.
     if e.value_bytes > cython.cast(uint64_t, end - p) or e.suffix_bytes + e.value_bytes > cython.cast(
@@ -183,6 +191,8 @@ def parse_entry(
         if packed >> 3 != 0 and packed >> 3 != t.seqno_tag >> 8:
             return "an entry with another seqno than the manifest says"
         packed = t.seqno_tag >> 8 << 3 | packed & 7
+    if packed & 7 == KIND_BLOB and e.value_bytes != POINTER_BYTES:
+        return "a value in a blob file without its place"
     e.tag = packed >> 3 << 8 | packed & 7
     e.suffix = p
     at[0] = p + e.suffix_bytes + e.value_bytes

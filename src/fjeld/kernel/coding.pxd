@@ -27,6 +27,10 @@ cdef enum:
     KIND_TOMBSTONE = 0
     KIND_VALUE = 1
     KIND_WEAK_TOMBSTONE = 2
+    KIND_BLOB = 3           # a value in a blob file: the entry holds where
+    KIND_MAX = 3
+    VALUE_BIT = 1           # set in the kinds that are values
+    POINTER_BYTES = 24      # of the value of a KIND_BLOB entry
     MAX_KEY_BYTES = 65535
 
 ctypedef const uint8_t *cbytes

@@ -1,5 +1,6 @@
 # Flush and compaction: merge memtables and tables into tables, without the GIL.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob_sink cimport BlobSink
 from fjeld.kernel.coding cimport cbytes
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.filter_queue cimport FilterQueue
@@ -23,6 +24,9 @@ cdef class Compaction:
     cdef uint32_t split_count
     cdef uint32_t split_index       # the next one
     cdef FilterQueue queue          # None: nobody is asked
+    cdef BlobSink sink              # where large values go; None: they stay in the tables
+    cdef uint8_t *shown             # a value in a blob file, for the filter
+    cdef size_t shown_capacity_bytes
     cdef View inputs                # keeps memtables and tables alive
     cdef uint64_t *snapshots        # ascending
     cdef uint32_t snapshot_count
@@ -49,6 +53,7 @@ cdef class Compaction:
     cdef bint output_ends(self, Writer *w, uint64_t target_bytes) noexcept nogil
     cdef int emit(self, Writer *w, cbytes key, size_t key_bytes, uint64_t tag, cbytes value, size_t value_bytes,
                   int flags, Failure *f) noexcept nogil
+    cdef int show(self, cbytes key, size_t key_bytes, uint64_t tag, cbytes pointer, int flags, Failure *f) noexcept nogil
     cdef int take(self, Writer *w, Failure *f) noexcept nogil
     cdef int settle_weak(self, Writer *w, uint64_t tag, Failure *f) noexcept nogil
     cdef int harden_weak(self, Writer *w, Failure *f) noexcept nogil

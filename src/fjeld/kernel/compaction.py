@@ -14,6 +14,9 @@ Versions of one key are never split between two outputs.
 
 A filter, where the user has one, is asked about the newest values that no open snapshot sees (`filter_queue`).
 
+A value in a blob file is an entry like any other: what is kept is the pointer to it. With a sink, large values go to
+blob files, and those that lie in files to be emptied are moved (`blob_sink`).
+
 A range [start, stop) makes one of several compactions over the same inputs, which can run at once: what they
 keep is together what a single one would.
 
@@ -23,10 +26,15 @@ meanwhile, is passed over. A backup writes what a cut holds in memory that way, 
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING
+from cython.cimports.fjeld.kernel.blob import blob_read, blob_room
+from cython.cimports.fjeld.kernel.blob_format import BlobPointer, pointer_decode
+from cython.cimports.fjeld.kernel.blob_sink import BlobSink
 from cython.cimports.fjeld.kernel.coding import (
+    KIND_BLOB,
     KIND_TOMBSTONE,
-    KIND_VALUE,
     KIND_WEAK_TOMBSTONE,
+    POINTER_BYTES,
+    VALUE_BIT,
     cbytes,
     fj_atomic_load,
     fj_atomic_store,
@@ -54,10 +62,12 @@ from fjeld.errors import CancelledError
 
 CANCELLED = cython.declare(cython.int, 7)
 FILTER_DUE = cython.declare(cython.int, 8)
+FILE_DUE = cython.declare(cython.int, 9)
 NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
 CHECK_EVERY = cython.declare(
     uint64_t, 4096
 )  # entries between two looks at the cancel flag: about a millisecond
+CHECK_EVERY_SEPARATED = cython.declare(uint64_t, 64)  # of those, values of 64 KiB may be copied
 
 
 @cython.cclass
@@ -75,13 +85,19 @@ class Compaction:
         splits: tuple = (),
         filter: object = None,
         max_seqno: uint64_t = (1 << 56) - 1,
+        sink: BlobSink | None = None,
     ):
-        """splits: keys, ascending, at which another output begins. filter: see `FilterQueue`; None: all stay."""
+        """splits: keys, ascending, at which another output begins. filter: see `FilterQueue`; None: all stay. sink:
+        where large values go; None: those that are in tables stay there, and no other is moved.
+        """
         i: cython.Py_ssize_t
         self.inputs = inputs
         self.keys = (start, stop, *splits)
         if filter is not None:
             self.queue = FilterQueue(filter)
+        self.sink = sink
+        if sink is not None:
+            sink.sources = cython.address(inputs.blob_set)
         self.bounds = cython.cast(cython.pointer[Bound], calloc(len(self.keys), cython.sizeof(Bound)))
         if self.bounds == cython.NULL:
             raise MemoryError
@@ -106,6 +122,7 @@ class Compaction:
         free(self.snapshots)
         free(self.bounds)
         free(self.key)
+        free(self.shown)
 
     @cython.cfunc
     @cython.nogil
@@ -186,7 +203,7 @@ class Compaction:
         if self.pending_weak:
             if stripe != self.stripe:
                 status = self.settle_weak(w, self.weak_tag, f)
-            elif kind == KIND_VALUE:
+            elif kind & VALUE_BIT:
                 return self.annihilate()
             else:
                 status = self.harden_weak(w, f)
@@ -203,15 +220,15 @@ class Compaction:
             self.weak_tag = s.tag
             return ST_OK
         flags: cython.int = 0
-        if kind == KIND_VALUE and stripe == self.snapshot_count:
+        if kind & VALUE_BIT and stripe == self.snapshot_count:
             flags = QUEUE_ASK  # no open snapshot sees it
         if self.drop_tombstones and stripe == 0:
-            if kind != KIND_VALUE:
+            if not kind & VALUE_BIT:
                 self.entries_dropped += 1
                 return ST_OK
-            tag = KIND_VALUE  # seqno 0
+            tag = kind  # seqno 0
             flags |= QUEUE_BOTTOM
-        elif kind == KIND_VALUE:
+        elif kind & VALUE_BIT:
             self.under_value = True
         return self.emit(w, s.key, s.key_bytes, tag, s.value, s.value_bytes, flags, f)
 
@@ -231,8 +248,38 @@ class Compaction:
         f: cython.pointer[Failure],
     ) -> cython.int:
         if self.queue is not None:
-            return self.queue.add(key, key_bytes, tag, value, value_bytes, flags, f)
+            if flags & QUEUE_ASK and tag & 0xFF == KIND_BLOB:
+                return self.show(key, key_bytes, tag, value, flags, f)
+            return self.queue.add(key, key_bytes, tag, value, value_bytes, cython.NULL, 0, flags, f)
+        if self.sink is not None:
+            return self.sink.add(w, key, key_bytes, tag, value, value_bytes, f)
         return writer_add(w, key, key_bytes, tag, value, value_bytes, f)
+
+    @cython.cfunc
+    @cython.nogil
+    @cython.exceptval(check=False)
+    def show(
+        self,
+        key: cbytes,
+        key_bytes: cython.size_t,
+        tag: uint64_t,
+        pointer: cbytes,
+        flags: cython.int,
+        f: cython.pointer[Failure],
+    ) -> cython.int:
+        """Queue an entry whose value is in a blob file: the filter is shown the value."""
+        p: BlobPointer
+        status: cython.int
+        pointer_decode(pointer, cython.address(p))
+        n: cython.size_t = blob_room(cython.address(p), key_bytes)
+        if not reserve(cython.address(self.shown), cython.address(self.shown_capacity_bytes), n):
+            return fail_nomem(f)
+        status = blob_read(
+            cython.address(self.inputs.blob_set), cython.address(p), key, key_bytes, self.shown, False, f
+        )
+        if status != ST_OK:
+            return status
+        return self.queue.add(key, key_bytes, tag, pointer, POINTER_BYTES, self.shown, p.raw_bytes, flags, f)
 
     # ---- the loop ----
 
@@ -273,6 +320,7 @@ class Compaction:
         self, w: cython.pointer[Writer], target_bytes: uint64_t, f: cython.pointer[Failure]
     ) -> cython.int:
         status: cython.int
+        check_every: uint64_t = CHECK_EVERY if self.sink is None else CHECK_EVERY_SEPARATED
         if not self.started:
             status = self.begin(f)
             if status != ST_OK:
@@ -285,6 +333,8 @@ class Compaction:
                 continue
             if self.queue is not None and self.queue.full():
                 return FILTER_DUE
+            if self.sink is not None and self.sink.full():
+                return FILE_DUE
             if not self.same_key():
                 if self.pending_weak:
                     status = self.settle_weak(w, self.weak_tag, f)
@@ -300,7 +350,7 @@ class Compaction:
                 if status != ST_OK:
                     return status
             self.entries_read += 1
-            if self.entries_read % CHECK_EVERY == 0 and fj_atomic_load(cython.address(self.cancelled)):
+            if self.entries_read % check_every == 0 and fj_atomic_load(cython.address(self.cancelled)):
                 return CANCELLED
             status = self.take(w, f)
             if status == ST_OK:
@@ -325,12 +375,15 @@ class Compaction:
         while True:
             with cython.nogil:
                 status = self.drain(w, target, cython.address(failure))
+            if status == FILE_DUE:
+                self.sink.begin()
+                continue
             if self.queue is None or (status != ST_OK and status != FILTER_DUE):
                 break
             self.queue.ask()
             again: cython.bint = status == FILTER_DUE
             with cython.nogil:
-                status = self.queue.write(w, cython.address(failure))
+                status = self.queue.write(w, self.sink, cython.address(failure))
             if status != ST_OK or not again:
                 break
         if status == CANCELLED:

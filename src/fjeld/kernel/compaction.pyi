@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from fjeld.kernel.blob_sink import BlobSink
 from fjeld.kernel.table_writer import TableWriter
 from fjeld.kernel.view import View
 
@@ -18,6 +19,7 @@ class Compaction:
         splits: tuple[bytes, ...] = (),
         filter: Filter | None = None,
         max_seqno: int = ...,
+        sink: BlobSink | None = None,
     ) -> None: ...
     @property
     def entries_read(self) -> int: ...

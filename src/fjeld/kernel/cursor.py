@@ -6,9 +6,10 @@ a change of direction seeks the neighbour of the current key anew.
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_compare
+from cython.cimports.fjeld.kernel.blob_value import blob_value
+from cython.cimports.fjeld.kernel.coding import KIND_BLOB, cbytes, fj_compare
 from cython.cimports.fjeld.kernel.core import Access, coerce
-from cython.cimports.fjeld.kernel.merge import merge_close
+from cython.cimports.fjeld.kernel.merge import Merge, merge_close
 from cython.cimports.fjeld.kernel.scan import (
     BEGIN_BEFORE,
     BEGIN_FIRST,
@@ -183,11 +184,18 @@ class Cursor:
 
     @property
     def value(self):
-        """The current value. Requires: valid."""
+        """The current value; one in a blob file is read when it is asked for. Requires: valid."""
         self.enter()
         if not self.on_entry:
             raise ValueError("the cursor stands on no entry")
-        return PyBytes_FromStringAndSize(cython.cast(cython.p_char, self.merge.value), self.merge.value_bytes)
+        m: cython.pointer[Merge] = cython.address(self.merge)
+        if (m.tag & 0xFF) != KIND_BLOB:
+            return PyBytes_FromStringAndSize(cython.cast(cython.p_char, m.value), m.value_bytes)
+        self.busy = True
+        try:
+            return blob_value(cython.address(self.view.blob_set), m.value, m.key, m.key_bytes, True)
+        finally:
+            self.busy = False
 
     def close(self):
         """Let go of what it holds. Closing twice is fine."""

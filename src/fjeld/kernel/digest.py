@@ -6,22 +6,27 @@ of the same content have the same digest.
 """
 
 import cython
+from cython.cimports.fjeld.kernel.blob import BlobSet, blob_read, blob_room
+from cython.cimports.fjeld.kernel.blob_format import BlobPointer, pointer_decode
 from cython.cimports.fjeld.kernel.checksum import XXH3_128bits_update, XXH3_state_t, Xxh128
-from cython.cimports.fjeld.kernel.coding import fj_atomic_load, fj_store32
+from cython.cimports.fjeld.kernel.coding import KIND_BLOB, cbytes, fj_atomic_load, fj_store32
 from cython.cimports.fjeld.kernel.core import Access
 from cython.cimports.fjeld.kernel.failure import (
     ST_END,
     ST_NOMEM,
     ST_OK,
     Failure,
+    fail_nomem,
     failure_clear,
     raise_failure,
 )
 from cython.cimports.fjeld.kernel.files import CancelFlag
+from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.merge import Merge, merge_close, merge_first, merge_next
 from cython.cimports.fjeld.kernel.table import RUN_STREAM
 from cython.cimports.fjeld.kernel.view import View
-from cython.cimports.libc.stdint import uint8_t, uint64_t
+from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdlib import free
 
 from fjeld.errors import CancelledError
 
@@ -45,6 +50,7 @@ def count_pass(
 @cython.exceptval(check=False)
 def digest_pass(
     m: cython.pointer[Merge],
+    blobs: cython.pointer[cython.const[BlobSet]],
     state: cython.pointer[XXH3_state_t],
     count: cython.pointer[uint64_t],
     cancelled: cython.pointer[cython.const[cython.int]],
@@ -52,18 +58,40 @@ def digest_pass(
 ) -> cython.int:
     """ST_OK where it was cancelled before the end."""
     lengths: uint8_t[8]
+    p: BlobPointer
+    room: cython.pointer[uint8_t] = cython.NULL
+    room_bytes: cython.size_t = 0
+    value: cbytes
+    value_bytes: uint32_t
     status: cython.int = merge_first(m, f)
     while status == ST_OK:
         if cancelled != cython.NULL and (count[0] & 1023) == 0 and fj_atomic_load(cancelled) != 0:
-            return ST_OK
+            break
         status = merge_next(m, f)
         if status == ST_OK:
             count[0] += 1
+            value = m.value
+            value_bytes = m.value_bytes
+            if m.tag & 0xFF == KIND_BLOB:
+                pointer_decode(value, cython.address(p))
+                if reserve(
+                    cython.address(room),
+                    cython.address(room_bytes),
+                    blob_room(cython.address(p), m.key_bytes),
+                ):
+                    status = blob_read(blobs, cython.address(p), m.key, m.key_bytes, room, False, f)
+                else:
+                    status = fail_nomem(f)
+                if status != ST_OK:
+                    break
+                value = room
+                value_bytes = p.raw_bytes
             fj_store32(lengths, m.key_bytes)
-            fj_store32(lengths + 4, m.value_bytes)
+            fj_store32(lengths + 4, value_bytes)
             XXH3_128bits_update(state, lengths, 8)
             XXH3_128bits_update(state, m.key, m.key_bytes)
-            XXH3_128bits_update(state, m.value, m.value_bytes)
+            XXH3_128bits_update(state, value, value_bytes)
+    free(room)
     return status
 
 
@@ -80,6 +108,7 @@ def scan_all(access: Access, state: Xxh128 | None, cancel: CancelFlag | None) ->
     access.check()
     tag: uint64_t = access.read_tag()
     view: View = access.take_view()
+    blobs: cython.pointer[cython.const[BlobSet]] = cython.address(view.blob_set)
     failure_clear(cython.address(failure))
     view.open_merge(cython.address(merge), tag, RUN_STREAM)
     own: object = None
@@ -91,7 +120,12 @@ def scan_all(access: Access, state: Xxh128 | None, cancel: CancelFlag | None) ->
         else:
             with cython.nogil:
                 status = digest_pass(
-                    cython.address(merge), xxh, cython.address(count), cancelled, cython.address(failure)
+                    cython.address(merge),
+                    blobs,
+                    xxh,
+                    cython.address(count),
+                    cancelled,
+                    cython.address(failure),
                 )
         if status == ST_OK:
             raise CancelledError("reading was cancelled")

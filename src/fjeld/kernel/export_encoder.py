@@ -8,8 +8,10 @@ compressed as a whole. The digest of the content is fed on the way, exactly as `
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+from cython.cimports.fjeld.kernel.blob import blob_read, blob_room
+from cython.cimports.fjeld.kernel.blob_format import BlobPointer, pointer_decode
 from cython.cimports.fjeld.kernel.checksum import XXH3_128bits_update, XXH3_state_t, Xxh128
-from cython.cimports.fjeld.kernel.coding import fj_put_varint, fj_store32
+from cython.cimports.fjeld.kernel.coding import KIND_BLOB, fj_put_varint, fj_store32
 from cython.cimports.fjeld.kernel.compression import compress, compressor_free, compressor_init
 from cython.cimports.fjeld.kernel.core import Access
 from cython.cimports.fjeld.kernel.failure import (
@@ -139,19 +141,40 @@ class ChunkEncoder:
         lengths: uint8_t[8]
         key_bytes: cython.size_t = self.merge.key_bytes
         value_bytes: cython.size_t = self.merge.value_bytes
-        wanted: cython.size_t = self.filled_bytes + LENGTHS_BYTES + key_bytes + value_bytes
+        room_bytes: cython.size_t = value_bytes
+        pointer: BlobPointer
+        elsewhere: cython.bint = self.merge.tag & 0xFF == KIND_BLOB
+        status: cython.int
+        if elsewhere:
+            pointer_decode(self.merge.value, cython.address(pointer))
+            value_bytes = pointer.raw_bytes
+            room_bytes = blob_room(cython.address(pointer), key_bytes)
+        wanted: cython.size_t = self.filled_bytes + LENGTHS_BYTES + key_bytes + room_bytes
         if not reserve(cython.address(self.raw), cython.address(self.capacity_bytes), wanted):
             return fail_nomem(f)
         p: cython.pointer[uint8_t] = self.raw + self.filled_bytes
         p = fj_put_varint(p, key_bytes)
         p = fj_put_varint(p, value_bytes)
         memcpy(p, self.merge.key, key_bytes)
-        memcpy(p + key_bytes, self.merge.value, value_bytes)
+        if elsewhere:
+            status = blob_read(
+                cython.address(self.view.blob_set),
+                cython.address(pointer),
+                self.merge.key,
+                key_bytes,
+                p + key_bytes,
+                False,
+                f,
+            )
+            if status != ST_OK:
+                return status
+        else:
+            memcpy(p + key_bytes, self.merge.value, value_bytes)
         self.filled_bytes = cython.cast(cython.size_t, p + key_bytes + value_bytes - self.raw)
         self.filled += 1
         fj_store32(lengths, key_bytes)
         fj_store32(lengths + 4, value_bytes)
         XXH3_128bits_update(state, lengths, 8)
         XXH3_128bits_update(state, self.merge.key, key_bytes)
-        XXH3_128bits_update(state, self.merge.value, value_bytes)
+        XXH3_128bits_update(state, p + key_bytes, value_bytes)
         return ST_OK

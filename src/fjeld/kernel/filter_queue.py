@@ -10,6 +10,7 @@ Thread safety: belongs to one compaction.
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_FromStringAndSize
+from cython.cimports.fjeld.kernel.blob_sink import BlobSink
 from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, cbytes
 from cython.cimports.fjeld.kernel.failure import ST_OK, Failure, fail_nomem
 from cython.cimports.fjeld.kernel.memory import reserve
@@ -55,11 +56,16 @@ class FilterQueue:
         tag: uint64_t,
         value: cbytes,
         value_bytes: cython.size_t,
+        shown: cbytes,
+        shown_bytes: cython.size_t,
         flags: cython.int,
         f: cython.pointer[Failure],
     ) -> cython.int:
-        """Requires: not full, or one more than that: a version may settle the one before it."""
-        total: cython.size_t = self.used_bytes + key_bytes + value_bytes
+        """shown: what the filter is shown in place of the value; NULL: the value itself.
+
+        Requires: not full, or one more than that: a version may settle the one before it.
+        """
+        total: cython.size_t = self.used_bytes + key_bytes + value_bytes + shown_bytes
         if total > self.capacity_bytes and not reserve(
             cython.address(self.bytes), cython.address(self.capacity_bytes), total
         ):
@@ -69,12 +75,16 @@ class FilterQueue:
         q.start = self.used_bytes
         q.key_bytes = cython.cast(uint32_t, key_bytes)
         q.value_bytes = cython.cast(uint32_t, value_bytes)
+        q.shown_bytes = cython.cast(uint32_t, shown_bytes)
+        q.elsewhere = shown != cython.NULL
         q.flags = cython.cast(uint8_t, flags)
         q.refused = 0
         if key_bytes:
             memcpy(self.bytes + self.used_bytes, key, key_bytes)
         if value_bytes:
             memcpy(self.bytes + self.used_bytes + key_bytes, value, value_bytes)
+        if shown_bytes:
+            memcpy(self.bytes + self.used_bytes + key_bytes + value_bytes, shown, shown_bytes)
         self.used_bytes = total
         self.count += 1
         if flags & QUEUE_ASK:
@@ -94,10 +104,15 @@ class FilterQueue:
             q = self.entries + i
             if q.flags & QUEUE_ASK:
                 start: cython.p_char = cython.cast(cython.p_char, self.bytes + q.start)
+                value: cython.p_char = start + q.key_bytes
+                value_bytes: uint32_t = q.value_bytes
+                if q.elsewhere:
+                    value += q.value_bytes
+                    value_bytes = q.shown_bytes
                 pairs.append(
                     (
                         PyBytes_FromStringAndSize(start, q.key_bytes),
-                        PyBytes_FromStringAndSize(start + q.key_bytes, q.value_bytes),
+                        PyBytes_FromStringAndSize(value, value_bytes),
                     )
                 )
         answers: list = [bool(answer) for answer in self.ask_filter(pairs)]
@@ -118,7 +133,9 @@ class FilterQueue:
     @cython.cfunc
     @cython.nogil
     @cython.exceptval(check=False)
-    def write(self, w: cython.pointer[Writer], f: cython.pointer[Failure]) -> cython.int:
+    def write(
+        self, w: cython.pointer[Writer], sink: BlobSink | None, f: cython.pointer[Failure]
+    ) -> cython.int:
         """Write all that waits, as the filter has decided, and be empty."""
         i: uint32_t
         q: cython.pointer[Queued]
@@ -127,7 +144,9 @@ class FilterQueue:
         for i in range(self.count):
             q = self.entries + i
             key = self.bytes + q.start
-            if not q.refused:
+            if not q.refused and sink is not None:
+                status = sink.add(w, key, q.key_bytes, q.tag, key + q.key_bytes, q.value_bytes, f)
+            elif not q.refused:
                 status = writer_add(w, key, q.key_bytes, q.tag, key + q.key_bytes, q.value_bytes, f)
             elif not q.flags & QUEUE_BOTTOM:
                 tag: uint64_t = (q.tag & ~cython.cast(uint64_t, 0xFF)) | KIND_TOMBSTONE

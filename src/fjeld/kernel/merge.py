@@ -14,7 +14,7 @@ tries again. Nothing here blocks otherwise. Not thread-safe: one user at a time.
 
 import cython
 from cython.cimports.fjeld.kernel.block import block_release
-from cython.cimports.fjeld.kernel.coding import KIND_VALUE, cbytes, fj_atomic_add, fj_compare, fj_head64
+from cython.cimports.fjeld.kernel.coding import VALUE_BIT, cbytes, fj_atomic_add, fj_compare, fj_head64
 from cython.cimports.fjeld.kernel.failure import ST_COLD, ST_END, ST_NOMEM, ST_OK, fail_nomem
 from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.memtable import (
@@ -411,7 +411,7 @@ def next_forward(m: cython.pointer[Merge], f: cython.pointer[Failure]) -> cython
         status = last_set(m, s, f)
         if status != ST_OK:
             return status
-        if (s.tag & 0xFF) != KIND_VALUE:
+        if not s.tag & VALUE_BIT:
             continue
         m.key = s.key
         m.key_bytes = s.key_bytes
@@ -470,7 +470,7 @@ def next_reverse(m: cython.pointer[Merge], f: cython.pointer[Failure]) -> cython
                 return status
         s = m.order[0] if m.active else cython.NULL
         if m.have_candidate and (s == cython.NULL or not last_is(m, s)):
-            if (m.tag & 0xFF) == KIND_VALUE:
+            if m.tag & VALUE_BIT:
                 m.key = m.last
                 m.key_bytes = cython.cast(uint32_t, m.last_bytes)
                 return ST_OK

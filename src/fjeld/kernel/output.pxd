@@ -18,6 +18,9 @@ cdef struct Output:
 # Create the file: it must not exist. ST_OK or a failure in f; output_close in any case.
 cdef int output_open(Output *o, const char *path, Failure *f) noexcept nogil
 cdef int output_append(Output *o, const void *data, size_t n, Failure *f) noexcept nogil
+# Room for n bytes in the buffer, to be filled in place and then taken; NULL: more than fits it, or a failure (f.status says which).
+cdef uint8_t *output_room(Output *o, size_t n, Failure *f) noexcept nogil
+cdef void output_take(Output *o, size_t n) noexcept nogil
 cdef uint64_t output_bytes(const Output *o) noexcept nogil      # appended so far
 # Write what is buffered, fdatasync, seal (0444) and close. On failure the file stays open.
 cdef int output_finish(Output *o, XXH128_hash_t *sum, Failure *f) noexcept nogil

@@ -63,6 +63,26 @@ def output_append(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def output_room(
+    o: cython.pointer[Output], n: cython.size_t, f: cython.pointer[Failure]
+) -> cython.pointer[uint8_t]:
+    if n > OUTPUT_BUFFER_BYTES:
+        return cython.NULL
+    if o.buffered_bytes + n > OUTPUT_BUFFER_BYTES and flush(o, f) != ST_OK:
+        return cython.NULL
+    return o.buffer + o.buffered_bytes
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def output_take(o: cython.pointer[Output], n: cython.size_t) -> cython.void:
+    o.buffered_bytes += n
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def output_bytes(o: cython.pointer[cython.const[Output]]) -> uint64_t:
     return o.written_bytes + o.buffered_bytes
 

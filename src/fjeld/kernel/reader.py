@@ -10,11 +10,22 @@ from cython.cimports.cpython.bytes import (
     PyBytes_FromStringAndSize,
     PyBytes_GET_SIZE,
 )
+from cython.cimports.fjeld.kernel.blob_format import pointer_raw_bytes
+from cython.cimports.fjeld.kernel.blob_value import (
+    WANTED_COLD,
+    Wanted,
+    blob_value,
+    wanted_done,
+    wanted_drop,
+    wanted_read,
+    wanted_take,
+)
 from cython.cimports.fjeld.kernel.block import block_release
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64
-from cython.cimports.fjeld.kernel.coding import KIND_VALUE, cbytes
+from cython.cimports.fjeld.kernel.coding import KIND_BLOB, KIND_VALUE, cbytes
 from cython.cimports.fjeld.kernel.core import Access, check_key, coerce
 from cython.cimports.fjeld.kernel.cursor import Cursor
+from cython.cimports.fjeld.kernel.failure import Failure, raise_failure
 from cython.cimports.fjeld.kernel.look_ahead import PROBES, Probe, look_ahead
 from cython.cimports.fjeld.kernel.memtable import MemEntry
 from cython.cimports.fjeld.kernel.scan import SCAN_ITEMS, SCAN_KEYS, SCAN_VALUES, Scan
@@ -92,8 +103,27 @@ class Reader(Access):
         value = default
         if (found.tag & 0xFF) == KIND_VALUE:
             value = PyBytes_FromStringAndSize(cython.cast(cython.p_char, found.value), found.value_bytes)
+        elif (found.tag & 0xFF) == KIND_BLOB:
+            value = self.follow(view, key, cython.address(found), wait)
         found_release(cython.address(found))
         return value
+
+    @cython.cfunc
+    def follow(self, view: View, key: bytes, found: cython.pointer[Found], wait: cython.bint) -> object:
+        """The value that the entry points to."""
+        value: object
+        try:
+            value = blob_value(
+                cython.address(view.blob_set),
+                found.value,
+                cython.cast(cbytes, PyBytes_AS_STRING(key)),
+                PyBytes_GET_SIZE(key),
+                wait,
+            )
+        except BaseException:
+            found_release(found)
+            raise
+        return _NOT_READY if value is None else value
 
     def get(self, key, default=None):
         """The value of key, or default."""
@@ -132,11 +162,13 @@ class Reader(Access):
             return None if status == 0 else _NOT_READY
         if (found.tag & 0xFF) == KIND_VALUE:
             size = found.value_bytes
+        elif (found.tag & 0xFF) == KIND_BLOB:
+            size = pointer_raw_bytes(found.value)
         found_release(cython.address(found))
         return size
 
     def size_of(self, key):
-        """The length of key's value in bytes, or None where there is no such key; the value is not copied."""
+        """The length of key's value in bytes, or None where there is no such key; the value is not read."""
         return self.measure(key, True)
 
     def size_now(self, key):
@@ -171,7 +203,14 @@ class Reader(Access):
     def find_group(
         self, view: View, keys: list, tag: uint64_t, values: list, wait: cython.bint
     ) -> cython.int:
-        """Append the values of up to PROBES keys; 0 where they would have to be waited for."""
+        """Append the values of up to PROBES keys; 0 where they would have to be waited for. Those in blob files come
+        last, all in one go.
+        """
+        wanted: Wanted[PROBES]
+        places: cython.Py_ssize_t[PROBES]
+        blobs: uint32_t = 0
+        read: uint32_t
+        f: Failure
         probes: Probe[PROBES]
         found: Found
         e: cython.pointer[MemEntry]
@@ -208,10 +247,27 @@ class Reader(Access):
                     )
                 if status == NOT_NOW:
                     return 0
-                if status:
+                if status and (found.tag & 0xFF) == KIND_BLOB:
+                    # Counted before it is taken: what is dropped in the end may be NULL, not unknown.
+                    wanted[blobs].value = cython.NULL
+                    places[blobs] = first + i
+                    blobs += 1
+                    wanted_take(cython.address(wanted[blobs - 1]), found.value, p.key, p.key_bytes)
+                    found_release(cython.address(found))
+                elif status:
                     values[first + i] = value_of(cython.address(found))
                     found_release(cython.address(found))
+            if blobs:
+                read = wanted_read(cython.address(view.blob_set), wanted, blobs, wait, cython.address(f))
+                if read == WANTED_COLD:
+                    return 0
+                if read < blobs:
+                    raise_failure(cython.address(f))
+                for i in range(blobs):
+                    values[places[i]] = wanted_done(cython.address(wanted[i]))
         finally:
+            for i in range(blobs):
+                wanted_drop(cython.address(wanted[i]))
             for i in range(count):
                 if probes[i].block != cython.NULL:
                     block_release(probes[i].block)

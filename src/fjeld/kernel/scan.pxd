@@ -1,5 +1,6 @@
 # The iterator over a range, and what moves a merge over cold blocks.
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
+from fjeld.kernel.blob_value cimport Wanted
 from fjeld.kernel.core cimport TreeCore
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.merge cimport Merge
@@ -20,6 +21,10 @@ cdef enum MergeStart:
 cdef int position(Merge *m, int start, bytes key) except -1
 cdef int advance(Merge *m) except -1
 
+cdef enum:
+    AHEAD_ENTRIES = 16          # of one chunk of values in blob files, at most
+    AHEAD_BYTES = 1 << 20       # of their values, about
+
 cdef enum ScanPhase:
     NEW = 0
     RUNNING = 1
@@ -38,12 +43,21 @@ cdef class Scan:
     cdef bint reverse
     cdef int mode
     cdef int phase
+    cdef bint stands            # on an entry whose value was not waited for
+    cdef uint32_t ahead         # entries of the last chunk
+    cdef list ready             # entries that were read ahead, the next one last
+    cdef object error           # what comes behind them
     cdef bint busy              # a thread is in here without the GIL
 
     cdef int begin(self, bint wait) except -1
     cdef int step(self, bint wait) except -1
     cdef int enter(self) except -1
     cdef object entry(self)
+    cdef object end_ahead(self)
+    cdef bint points(self) noexcept
+    cdef int fill(self, bint wait) except -1
+    cdef bint go_on(self) except -1
+    cdef int take_ready(self, list chunk, Wanted *wanted, uint32_t *places, uint32_t count, bint wait) except -1
     cdef void finish(self)
     cdef bint beyond(self) noexcept
     cdef bytes key(self)

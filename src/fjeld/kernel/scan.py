@@ -1,8 +1,20 @@
-"""The iterator over a range of keys, forward or in reverse, as of its creation."""
+"""The iterator over a range of keys, forward or in reverse, as of its creation.
+
+Values in blob files are read ahead: from the first one on, entries are taken in chunks that grow, and the values of a
+chunk are read with one release of the GIL. A value that cannot be read raises when its turn comes, not before.
+"""
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_compare
+from cython.cimports.fjeld.kernel.blob_value import (
+    WANTED_COLD,
+    Wanted,
+    wanted_done,
+    wanted_drop,
+    wanted_read,
+    wanted_take,
+)
+from cython.cimports.fjeld.kernel.coding import KIND_BLOB, cbytes, fj_compare
 from cython.cimports.fjeld.kernel.core import Access
 from cython.cimports.fjeld.kernel.failure import (
     ST_COLD,
@@ -13,6 +25,7 @@ from cython.cimports.fjeld.kernel.failure import (
     raise_failure,
 )
 from cython.cimports.fjeld.kernel.merge import (
+    Merge,
     merge_close,
     merge_first,
     merge_last,
@@ -24,7 +37,7 @@ from cython.cimports.fjeld.kernel.merge import (
 )
 from cython.cimports.fjeld.kernel.table import RUN_CACHED
 from cython.cimports.fjeld.kernel.view import NOT_NOW
-from cython.cimports.libc.stdint import uint64_t
+from cython.cimports.libc.stdint import uint32_t, uint64_t
 
 
 @cython.cfunc
@@ -193,13 +206,19 @@ class Scan:
         return (self.key(), self.value())
 
     def __next__(self):
-        found: cython.int
+        found: cython.int = 1
         if self.phase == DONE:
             raise StopIteration
         self.enter()
+        if self.ready or self.error is not None:
+            return self.ready.pop() if self.ready else self.end_ahead()
         self.busy = True
         try:
-            found = advance(cython.address(self.merge)) if self.phase == RUNNING else self.step(True)
+            if not self.stands:
+                found = advance(cython.address(self.merge)) if self.phase == RUNNING else self.step(True)
+            if found and self.points():
+                self.fill(True)
+                return self.ready.pop() if self.ready else self.end_ahead()
         except BaseException:
             self.phase = DONE  # where a merge stands after a failure is not known
             raise
@@ -221,9 +240,23 @@ class Scan:
         entries: list = []
         while found == 1 and len(entries) < most and self.phase != DONE:
             self.enter()
+            if self.ready:
+                entries.append(self.ready.pop())
+                continue
+            if self.error is not None:
+                if entries and not isinstance(self.error, StopIteration):
+                    break  # it is raised by the next call
+                try:
+                    self.end_ahead()
+                except StopIteration:
+                    break
             self.busy = True
             try:
-                found = self.step(waits)
+                if not self.stands:
+                    found = self.step(waits)
+                if found == 1 and self.points():
+                    found = self.fill(waits)
+                    continue
             except BaseException:
                 self.phase = DONE
                 raise
@@ -234,6 +267,108 @@ class Scan:
             elif found == 1:
                 entries.append(self.entry())
         return entries, self.phase == DONE
+
+    # ---- values in blob files ----
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(check=False)
+    def points(self) -> cython.bint:
+        """Does the merge stand on an entry of the range whose value is wanted and lies in a blob file?"""
+        return self.mode != SCAN_KEYS and self.merge.tag & 0xFF == KIND_BLOB and not self.beyond()
+
+    @cython.cfunc
+    def end_ahead(self) -> object:
+        """Raise what comes behind the entries that were read ahead."""
+        error: object = self.error
+        self.error = None
+        self.finish()
+        raise error
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def fill(self, wait: cython.bint) -> cython.int:
+        """Take the entry that the merge stands on and some more, and have them ready, as far as their values can be
+        read; then `error` is what comes. NOT_NOW: its value would have to be waited for.
+        """
+        wanted: Wanted[AHEAD_ENTRIES]
+        places: uint32_t[AHEAD_ENTRIES]
+        count: uint32_t = 0
+        i: uint32_t
+        total_bytes: cython.size_t = 0
+        m: cython.pointer[Merge] = cython.address(self.merge)
+        chunk: list = []
+        self.ahead = min(2 * self.ahead, AHEAD_ENTRIES) if self.ahead else 1
+        try:
+            while True:
+                key: bytes = self.key()
+                value: object = None
+                if m.tag & 0xFF == KIND_BLOB:
+                    # Counted before it is taken: what is dropped in the end may be NULL, not unknown.
+                    wanted[count].value = cython.NULL
+                    places[count] = len(chunk)
+                    count += 1
+                    wanted_take(
+                        cython.address(wanted[count - 1]),
+                        m.value,
+                        cython.cast(cbytes, PyBytes_AS_STRING(key)),
+                        PyBytes_GET_SIZE(key),
+                    )
+                    total_bytes += wanted[count - 1].room_bytes
+                else:
+                    value = self.value()
+                chunk.append([key, value])
+                if not wait or len(chunk) >= self.ahead or total_bytes >= AHEAD_BYTES or not self.go_on():
+                    break
+            return self.take_ready(chunk, wanted, places, count, wait)
+        finally:
+            for i in range(count):
+                wanted_drop(cython.address(wanted[i]))
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def go_on(self) -> cython.bint:
+        """Go to the next entry of the range. What fails is for later: entries before it are handed out first."""
+        try:
+            if advance(cython.address(self.merge)) and not self.beyond():
+                return True
+            self.error = StopIteration()
+        except Exception as error:
+            self.error = error
+        return False
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def take_ready(
+        self,
+        chunk: list,
+        wanted: cython.pointer[Wanted],
+        places: cython.pointer[uint32_t],
+        count: uint32_t,
+        wait: cython.bint,
+    ) -> cython.int:
+        f: Failure
+        i: uint32_t
+        read: uint32_t = wanted_read(
+            cython.address(self.view.blob_set), wanted, count, wait, cython.address(f)
+        )
+        self.stands = read == WANTED_COLD
+        if self.stands:
+            return NOT_NOW
+        for i in range(read):
+            chunk[places[i]][1] = wanted_done(cython.address(wanted[i]))
+        if read < count:
+            try:
+                raise_failure(cython.address(f))
+            except Exception as error:
+                self.error = error
+            del chunk[places[read] :]
+        chunk.reverse()
+        if self.mode == SCAN_VALUES:
+            self.ready = [value for _, value in chunk]
+        else:
+            self.ready = [(key, value) for key, value in chunk]
+        return 1
 
     @cython.cfunc
     @cython.inline

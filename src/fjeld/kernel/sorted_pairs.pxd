@@ -1,5 +1,6 @@
 # Pairs on their way from a Python iterator into tables.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob_sink cimport BlobSink
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.table_writer cimport Writer
 
@@ -19,4 +20,4 @@ cdef class SortedPairs:
     cdef uint64_t taken         # pairs so far
 
     cdef int take(self, object pair) except -1
-    cdef int drain(self, Writer *w, uint64_t target_bytes, Failure *f) noexcept nogil
+    cdef int drain(self, Writer *w, uint64_t target_bytes, BlobSink sink, Failure *f) noexcept nogil

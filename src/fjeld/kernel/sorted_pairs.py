@@ -9,6 +9,7 @@ entries of an ingested table have (docs/FORMATS.md, *Table*).
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cython.cimports.fjeld.kernel.blob_sink import BlobSink
 from cython.cimports.fjeld.kernel.block_builder import MAX_BLOCK_BYTES
 from cython.cimports.fjeld.kernel.coding import KIND_VALUE, MAX_KEY_BYTES, cbytes, fj_compare
 from cython.cimports.fjeld.kernel.core import check_key, coerce
@@ -22,6 +23,7 @@ CHUNK_PAIRS = cython.declare(uint32_t, 4096)
 CHUNK_BYTES = cython.declare(uint64_t, 1 << 20)
 # What a block holds beside the longest key, as in the table writer.
 MAX_VALUE_BYTES = cython.declare(cython.longlong, MAX_BLOCK_BYTES - MAX_KEY_BYTES - 64)
+FILE_DUE = cython.declare(cython.int, 9)
 SHOWN_BYTES = cython.declare(cython.int, 64)
 
 
@@ -95,17 +97,21 @@ class SortedPairs:
         self.taken += 1
         return 0
 
-    def write(self, writer: TableWriter, table_bytes: uint64_t) -> bool:
+    def write(self, writer: TableWriter, table_bytes: uint64_t, sink: BlobSink | None = None) -> bool:
         """Put the chunk into the table; True where that has reached `table_bytes` and pairs are left for another.
-        Lets go of the GIL.
+        sink: where large values go. Lets go of the GIL.
         """
         f: Failure
         status: cython.int
         writer.must_be_open()
         w: cython.pointer[Writer] = writer.writer
         failure_clear(cython.address(f))
-        with cython.nogil:
-            status = self.drain(w, table_bytes, cython.address(f))
+        while True:
+            with cython.nogil:
+                status = self.drain(w, table_bytes, sink, cython.address(f))
+            if status != FILE_DUE:
+                break
+            sink.begin()
         if status != ST_OK:
             raise_failure(cython.address(f))
         return self.written < self.count
@@ -114,13 +120,22 @@ class SortedPairs:
     @cython.nogil
     @cython.exceptval(check=False)
     def drain(
-        self, w: cython.pointer[Writer], target_bytes: uint64_t, f: cython.pointer[Failure]
+        self,
+        w: cython.pointer[Writer],
+        target_bytes: uint64_t,
+        sink: BlobSink | None,
+        f: cython.pointer[Failure],
     ) -> cython.int:
         status: cython.int = ST_OK
         pair: cython.pointer[Pair]
         while status == ST_OK and self.written < self.count and writer_file_bytes(w) < target_bytes:
             pair = self.pairs + self.written
-            status = writer_add(w, pair.key, pair.key_bytes, KIND_VALUE, pair.value, pair.value_bytes, f)
+            if sink is None:
+                status = writer_add(w, pair.key, pair.key_bytes, KIND_VALUE, pair.value, pair.value_bytes, f)
+            elif sink.full():
+                return FILE_DUE
+            else:
+                status = sink.add(w, pair.key, pair.key_bytes, KIND_VALUE, pair.value, pair.value_bytes, f)
             self.written += 1
         return status
 

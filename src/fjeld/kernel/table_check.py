@@ -16,6 +16,7 @@ footer and what lies before it are read twice: the data cannot be understood wit
 import json
 
 import cython
+from cython.cimports.fjeld.kernel.blob_refs import refs_free, refs_tuple
 from cython.cimports.fjeld.kernel.block_check import note, survey_block
 from cython.cimports.fjeld.kernel.checksum import (
     XXH3_128bits_digest,
@@ -91,6 +92,7 @@ def survey_table(reader: TableReader, cancel: CancelFlag | None = None) -> dict 
             "max_seqno": s.max_seqno,
             "raw_bytes": s.raw_bytes,
             "blocks": t.blocks,
+            "blobs": refs_tuple(cython.address(s.blobs)),
         }
     finally:
         release(cython.address(s))
@@ -137,6 +139,7 @@ def release(s: cython.pointer[Survey]) -> cython.void:
     free(s.key)
     free(s.findings)
     free(s.properties)
+    refs_free(cython.address(s.blobs))
 
 
 # ---- the file ----

@@ -18,6 +18,7 @@ class TableSurvey(TypedDict):
     max_seqno: int
     raw_bytes: int
     blocks: int
+    blobs: tuple[tuple[int, int, int], ...]
 
 def survey_table(reader: TableReader, cancel: CancelFlag | None = None) -> TableSurvey | None: ...
 def check_table(reader: TableReader) -> dict[str, int]: ...

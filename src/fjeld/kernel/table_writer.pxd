@@ -1,5 +1,6 @@
 # The writer of a table file.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob_refs cimport BlobRefs
 from fjeld.kernel.block_builder cimport BlockBuilder
 from fjeld.kernel.checksum cimport XXH128_hash_t
 from fjeld.kernel.compression cimport Compressor
@@ -37,6 +38,7 @@ cdef struct Writer:
     uint64_t min_seqno
     uint64_t max_seqno
     uint64_t raw_bytes          # of keys and values
+    BlobRefs blobs              # what its entries refer to
     XXH128_hash_t sum           # of the whole file, once it is finished
 
 cdef class TableWriter:

@@ -11,6 +11,7 @@ import os
 
 import cython
 from cython.cimports.cpython.bytearray import PyByteArray_AS_STRING
+from cython.cimports.fjeld.kernel.blob_refs import refs_count, refs_free, refs_tuple
 from cython.cimports.fjeld.kernel.block_builder import (
     MAX_BLOCK_BYTES,
     builder_add,
@@ -21,9 +22,12 @@ from cython.cimports.fjeld.kernel.block_builder import (
 )
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64, hash_hex
 from cython.cimports.fjeld.kernel.coding import (
+    KIND_BLOB,
+    KIND_MAX,
     KIND_TOMBSTONE,
     KIND_WEAK_TOMBSTONE,
     MAX_KEY_BYTES,
+    POINTER_BYTES,
     cbytes,
     fj_compare,
     fj_store32,
@@ -110,8 +114,10 @@ def writer_add(
         if status != ST_OK:
             f[0] = w.failure
             return status
-    if not note_key(w, key, key_bytes) or (
-        builder_add(cython.address(w.block), key, key_bytes, tag, value, value_bytes) != ST_OK
+    if (
+        not note_key(w, key, key_bytes)
+        or (tag & 0xFF == KIND_BLOB and not refs_count(cython.address(w.blobs), value, key_bytes))
+        or builder_add(cython.address(w.block), key, key_bytes, tag, value, value_bytes) != ST_OK
     ):
         fail_nomem(cython.address(w.failure))
         f[0] = w.failure
@@ -306,6 +312,7 @@ def writer_free(w: cython.pointer[Writer]) -> cython.void:
     free(w.smallest)
     free(w.last)
     free(w.hashes)
+    refs_free(cython.address(w.blobs))
     free(w)
 
 
@@ -388,8 +395,10 @@ class TableWriter:
             raise ValueError(f"a key of {len(key)} bytes: {MAX_KEY_BYTES} is the most")
         if cython.cast(cython.size_t, len(value)) > MAX_VALUE_BYTES:
             raise ValueError(f"a value of {len(value)} bytes does not fit a table")
-        if seqno > MAX_SEQNO or kind < KIND_TOMBSTONE or kind > KIND_WEAK_TOMBSTONE:
+        if seqno > MAX_SEQNO or kind < KIND_TOMBSTONE or kind > KIND_MAX:
             raise ValueError(f"no such tag: seqno {seqno}, kind {kind}")
+        if kind == KIND_BLOB and len(value) != POINTER_BYTES:
+            raise ValueError(f"a pointer has {POINTER_BYTES} bytes, not {len(value)}")
         if w.entries > 0:
             order = fj_compare(w.last, w.last_bytes, key, len(key))
             if order > 0 or (order == 0 and w.last_tag <= tag):
@@ -467,4 +476,5 @@ class TableWriter:
             "largest": cython.cast(cython.p_char, w.last)[: w.last_bytes],
             "raw_bytes": w.raw_bytes,
             "blocks": w.footer.blocks,
+            "blobs": refs_tuple(cython.address(w.blobs)),
         }

@@ -1,5 +1,6 @@
 # What a reader of one partition sees: memtables and tables, as one immutable value.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob cimport BlobSet
 from fjeld.kernel.block cimport Block
 from fjeld.kernel.memtable cimport MemEntry, Memtable, MemtableOwner
 from fjeld.kernel.merge cimport Merge
@@ -23,6 +24,8 @@ cdef struct Found:
 cdef class View:
     cdef readonly tuple memtables       # MemtableOwner, newest first; the first is the active one
     cdef readonly tuple levels          # of tuples of TableReader; level 0 newest first
+    cdef readonly tuple blobs           # of BlobReader, ascending by number
+    cdef BlobSet blob_set               # the same
     cdef Memtable **mem
     cdef uint32_t mem_count
     cdef Table **level0

@@ -1,12 +1,14 @@
 """A view: what a reader of one partition sees, as one immutable value.
 
-The active memtable, the sealed ones, level 0 (newest first) and one run of disjoint tables a level. Flush and
+The active memtable, the sealed ones, level 0 (newest first), one run of disjoint tables a level, and the blob files
+that entries of them point into. Flush and
 compaction put a new view in the partition's place; a reader that holds an old one goes on reading it, and
 keeps its memtables and files alive by holding it (law 2). Only the active memtable changes under a reader,
 and only by newer seqnos.
 """
 
 import cython
+from cython.cimports.fjeld.kernel.blob import blob_set_free, blob_set_init
 from cython.cimports.fjeld.kernel.block import Block, Entry, block_release
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64
 from cython.cimports.fjeld.kernel.coding import (
@@ -155,12 +157,16 @@ def count_absent(
 
 @cython.cclass
 class View:
-    """`memtables`: newest first; `levels`: level 0 newest first, the deeper ones in key order and disjoint."""
+    """`memtables`: newest first; `levels`: level 0 newest first, the deeper ones in key order and disjoint;
+    `blobs`: by number.
+    """
 
-    def __cinit__(self, memtables: tuple, levels: tuple):
+    def __cinit__(self, memtables: tuple, levels: tuple, blobs: tuple = ()):
         i: cython.Py_ssize_t
         self.memtables = memtables
         self.levels = levels
+        self.blobs = blobs
+        blob_set_init(cython.address(self.blob_set), blobs)
         self.count_into(UNCOUNTED)
         self.mem = cython.cast(
             cython.pointer[cython.pointer[Memtable]],
@@ -189,12 +195,18 @@ class View:
 
     def __dealloc__(self):
         i: uint32_t
+        blob_set_free(cython.address(self.blob_set))
         free(self.mem)
         free(self.level0)
         if self.runs != cython.NULL:
             for i in range(self.run_count):
                 free(self.runs[i].tables)
         free(self.runs)
+
+    @property
+    def files(self):
+        """What keeps its files alive, and nothing else of it."""
+        return self.levels, self.blobs
 
     @cython.cfunc
     @cython.exceptval(check=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.options import LEVELS
@@ -30,6 +31,13 @@ class Work:
         )
 
 
+class Sized(Protocol):
+    """A file."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
 class Activity:
     """Sums over the jobs of one partition, and through `total` over those of the whole keyspace: that one
     keeps what partitions have done that were dropped since.
@@ -44,13 +52,14 @@ class Activity:
         self._flushes = self._compactions = self._ingestions = Work()
         self._read_bytes = [0] * LEVELS
         self._written_bytes = [0] * LEVELS
+        self._moved_bytes = 0
 
-    def flushed(self, tables: Iterable[TableMeta], seconds: float) -> None:
-        """A flush made these tables of memtables."""
+    def flushed(self, tables: Iterable[Sized], seconds: float) -> None:
+        """A flush made these files of memtables."""
         self._add_flush(Work(jobs=1, written_bytes=_bytes(tables), seconds=seconds))
 
-    def ingested(self, tables: Iterable[TableMeta], seconds: float) -> None:
-        """Users handed in sorted entries, which became these tables."""
+    def ingested(self, tables: Iterable[Sized], seconds: float) -> None:
+        """Users handed in sorted entries, which became these files."""
         self._add_ingestion(Work(jobs=1, written_bytes=_bytes(tables), seconds=seconds))
 
     def compacted(
@@ -60,14 +69,20 @@ class Activity:
         output_level: int,
         tables: Iterable[TableMeta],
         seconds: float,
+        *,
+        moved_bytes: int = 0,
+        blob_bytes: int = 0,
     ) -> None:
-        """A merge of `inputs`, (level, number) of tables of the state, made these tables."""
+        """A merge of `inputs`, (level, number) of tables of the state, made these tables, and blob files.
+
+        moved_bytes: what it copied from other blob files.
+        """
         chosen = set(inputs)
         read = {
             level: _bytes(table for table in found if (level, table.number) in chosen)
             for level, found in enumerate(state.levels)
         }
-        self._add_compaction(read, output_level, _bytes(tables), seconds)
+        self._add_compaction(read, output_level, _bytes(tables), seconds, moved_bytes, blob_bytes)
 
     def _add_flush(self, work: Work) -> None:
         with self._lock:
@@ -82,16 +97,28 @@ class Activity:
             self._total._add_ingestion(work)
 
     def _add_compaction(
-        self, read: Mapping[int, int], output_level: int, written_bytes: int, seconds: float
+        self,
+        read: Mapping[int, int],
+        output_level: int,
+        written_bytes: int,
+        seconds: float,
+        moved_bytes: int,
+        blob_bytes: int,
     ) -> None:
-        work = Work(jobs=1, read_bytes=sum(read.values()), written_bytes=written_bytes, seconds=seconds)
+        work = Work(
+            jobs=1,
+            read_bytes=sum(read.values()) + moved_bytes,
+            written_bytes=written_bytes + blob_bytes,
+            seconds=seconds,
+        )
         with self._lock:
             self._compactions += work
             for level, read_bytes in read.items():
                 self._read_bytes[level] += read_bytes
             self._written_bytes[output_level] += written_bytes
+            self._moved_bytes += moved_bytes
         if self._total is not None:
-            self._total._add_compaction(read, output_level, written_bytes, seconds)
+            self._total._add_compaction(read, output_level, written_bytes, seconds, moved_bytes, blob_bytes)
 
     # ---- the sums ----
 
@@ -114,6 +141,11 @@ class Activity:
         """What compaction has read from the level, and written to it."""
         return self._read_bytes[level], self._written_bytes[level]
 
+    @property
+    def moved_bytes(self) -> int:
+        """Of the values that were copied from one blob file to another."""
+        return self._moved_bytes
 
-def _bytes(tables: Iterable[TableMeta]) -> int:
+
+def _bytes(tables: Iterable[Sized]) -> int:
     return sum(table.size_bytes for table in tables)

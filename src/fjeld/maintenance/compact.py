@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, pairwise
 
 from fjeld.errors import CancelledError
 from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.view import View
+from fjeld.maintenance.blob_output import BlobOutput
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.open_snapshots import OpenSnapshots
-from fjeld.maintenance.output import delete_tables, write_tables
+from fjeld.maintenance.output import Written, write_tables
 from fjeld.maintenance.running_jobs import RunningJob
 from fjeld.maintenance.shared_work import SharedWork
 from fjeld.maintenance.strategies import Drop, Job, Merge, Move, Nothing, choose, due_ns, major
+from fjeld.maintenance.strategies.blobs import collect, wasteful
 from fjeld.maintenance.strategies.pieces import piece_keys
 from fjeld.manifest.edit import ChangeTables, Edit
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
+from fjeld.options import LEVELS
 from fjeld.sync_points import sync_point
 
 __all__ = ["Compactor"]
@@ -59,7 +62,7 @@ class Compactor:
         self._help_wanted = help_wanted
         self._keep_views = keep_views
         self._lock = threading.Lock()
-        self._shared: list[SharedWork[list[TableMeta]]] = []
+        self._shared: list[SharedWork[Written]] = []
         """Merges in pieces that go on. Guarded by `_lock`."""
 
     # ---- what to do ----
@@ -110,6 +113,20 @@ class Compactor:
             started = partition.jobs.start_alone(chosen)
             if started is not None:
                 self.carry_out(partition, started)
+            self._collect_all(partition)
+
+    def _collect_all(self, partition: LivePartition) -> None:
+        """What that has made garbage in blob files, and what was: no file keeps any. Requires: alone."""
+
+        def chosen() -> Job | Nothing:
+            state = self._store.version.partitions.get(partition.id)
+            return Nothing() if state is None else collect(state, (), wasteful(state))
+
+        for _ in range(LEVELS):  # a filter that goes on refusing would make garbage for ever
+            started = partition.jobs.start_alone(chosen)
+            if started is None:
+                return
+            self.carry_out(partition, started)
 
     def carry_out(self, partition: LivePartition, running: RunningJob) -> None:
         """Do a job that was started; it has ended when this returns or raises."""
@@ -144,13 +161,14 @@ class Compactor:
 
         refused: list[int] = []
 
-        def merge_range(keys: Range) -> list[TableMeta]:
+        def merge_range(keys: Range) -> Written:
             start, stop = keys
             splits = tuple(
                 key
                 for key in merge.split_keys
                 if (start is None or start < key) and (stop is None or key < stop)
             )
+            blobs = BlobOutput(self._store, partition.options, created_ns=created_ns, moved=merge.moved)
             compaction = Compaction(
                 inputs,
                 seqnos,
@@ -159,6 +177,7 @@ class Compactor:
                 stop=stop,
                 splits=splits,
                 filter=partition.filter,
+                sink=blobs.sink,
             )
             with running.running(compaction):
                 sync_point("compaction:start")
@@ -169,23 +188,30 @@ class Compactor:
                     level=merge.output_level,
                     table_bytes=merge.table_bytes,
                     created_ns=created_ns,
+                    blobs=blobs,
                 )
             refused.append(compaction.entries_refused)
-            return tables
+            return Written(tuple(tables), blobs.metas, blobs.moved_bytes)
 
         ranges = self._ranges(state, merge)
-        tables = self._together([partial(merge_range, keys) for keys in ranges], running)
+        written = self._together([partial(merge_range, keys) for keys in ranges], running)
         sync_point("compaction:written")
         change = ChangeTables(
             partition.id,
-            added=tuple((merge.output_level, table) for table in tables),
+            added=tuple((merge.output_level, table) for table in written.tables),
             removed=merge.inputs,
+            blobs=written.blobs,
         )
         # A snapshot that was opened meanwhile sees what the filter has refused.
-        paths = [self._store.table_path(table.number) for table in tables]
-        self._install(partition, change, paths, keep=any(refused))
+        self._install(partition, change, written.paths(self._store), keep=any(refused))
         partition.activity.compacted(
-            state, merge.inputs, merge.output_level, tables, time.monotonic() - started
+            state,
+            merge.inputs,
+            merge.output_level,
+            written.tables,
+            time.monotonic() - started,
+            moved_bytes=written.moved_bytes,
+            blob_bytes=sum(blob.size_bytes for blob in written.blobs),
         )
         sync_point("compaction:installed")
 
@@ -201,7 +227,9 @@ class Compactor:
                 )
                 for level, tables in enumerate(state.levels)
             )
-        return View((), levels)
+            needed = {number for table in _tables(state, merge) for number, _, _ in table.blobs}
+            blobs = tuple(self._store.live_blob(number) for number in sorted(needed))
+        return View((), levels, blobs)
 
     def _ranges(self, state: PartitionState, merge: Merge) -> list[Range]:
         """The ranges to merge, ascending. A run of level 0 is one table: it cannot be made in pieces."""
@@ -210,7 +238,7 @@ class Compactor:
             keys = piece_keys(_tables(state, merge), merge.table_bytes, self._max_pieces)
         return list(pairwise((None, *keys, None)))
 
-    def _together(self, pieces: list[Callable[[], list[TableMeta]]], running: RunningJob) -> list[TableMeta]:
+    def _together(self, pieces: list[Callable[[], Written]], running: RunningJob) -> Written:
         """Do all pieces, with whoever helps; a failure of one cancels all and leaves nothing behind."""
         work = SharedWork(pieces, running.cancel)
         with self._lock:
@@ -218,9 +246,9 @@ class Compactor:
         try:
             if len(pieces) > 1:
                 self._help_wanted()
-            return list(chain.from_iterable(work.finish()))
+            return _all_of(work.finish())
         except BaseException:
-            delete_tables(self._store, chain.from_iterable(work.results))
+            _all_of(work.results).delete(self._store)
             raise
         finally:
             with self._lock:
@@ -251,3 +279,13 @@ def _tables(state: PartitionState, job: Job) -> list[TableMeta]:
     """The inputs of a job."""
     numbers = {number for _, number in job.inputs}
     return [table for table in state.tables() if table.number in numbers]
+
+
+def _all_of(parts: Iterable[Written]) -> Written:
+    """What the pieces of a merge have written, in order."""
+    parts = list(parts)
+    return Written(
+        tuple(chain.from_iterable(part.tables for part in parts)),
+        tuple(chain.from_iterable(part.blobs for part in parts)),
+        sum(part.moved_bytes for part in parts),
+    )

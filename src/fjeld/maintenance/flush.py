@@ -11,9 +11,10 @@ from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.journal import FIRST_BYTES
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
+from fjeld.maintenance.blob_output import BlobOutput
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.maintenance.open_snapshots import OpenSnapshots
-from fjeld.maintenance.output import write_tables
+from fjeld.maintenance.output import Written, write_tables
 from fjeld.manifest.edit import ChangeTables, Edit, RetireJournals
 from fjeld.manifest.store import VersionStore
 from fjeld.options import PersistMode
@@ -68,21 +69,30 @@ class Flusher:
         sync_point("flush:start")
         nothing_beneath = not any(state.levels)
         # The inputs are fixed: now ask what must stay readable.
-        compaction = Compaction(View(memtables, ()), self._snapshots.seqnos(), nothing_beneath)
+        created_ns = self._now_ns()
+        blobs = BlobOutput(self._store, partition.options, created_ns=created_ns)
+        view, seqnos = View(memtables, ()), self._snapshots.seqnos()
+        compaction = Compaction(view, seqnos, nothing_beneath, sink=blobs.sink)
         tables = write_tables(
             self._store,
             partition.options,
             compaction,
             level=0,
             table_bytes=UNLIMITED_BYTES,
-            created_ns=self._now_ns(),
+            created_ns=created_ns,
+            blobs=blobs,
         )
         sync_point("flush:written")
         last = max(memtable.last_seqno for memtable in memtables)
-        created = [self._store.table_path(table.number) for table in tables]
+        created = Written(tuple(tables), blobs.metas).paths(self._store)
         floor = self._prepare_floor(partition, memtables, last, created)
         edit = Edit.of(
-            ChangeTables(partition.id, added=tuple((0, table) for table in tables), flushed_seqno=last),
+            ChangeTables(
+                partition.id,
+                added=tuple((0, table) for table in tables),
+                flushed_seqno=last,
+                blobs=blobs.metas,
+            ),
             RetireJournals(floor),
         )
         self._store.edit(
@@ -91,7 +101,7 @@ class Flusher:
             created=created,
             install=lambda version: partition.swap(self._store, version.partitions[partition.id], memtables),
         )
-        partition.activity.flushed(tables, time.monotonic() - started)
+        partition.activity.flushed((*tables, *blobs.metas), time.monotonic() - started)
         sync_point("flush:installed")
         return True
 

@@ -71,7 +71,7 @@ class LivePartition:
         """Show a new state of the tables, without some memtables. Requires: install lock."""
         memtables = self.core.current_view().memtables
         kept = tuple(memtable for memtable in memtables if memtable not in without)
-        self.core.replace(View(kept, store.levels(state)))
+        self.core.replace(View(kept, store.levels(state), store.blobs(state)))
 
     def seal_active(self, store: VersionStore) -> bool:
         """Put a fresh memtable in place of the active one; False where that is empty. Requires: commit lock."""
@@ -79,6 +79,6 @@ class LivePartition:
             view = self.core.current_view()
             if not view.memtables[0].entries:
                 return False
-            self.core.replace(View((MemtableOwner(), *view.memtables), view.levels))
+            self.core.replace(View((MemtableOwner(), *view.memtables), view.levels, view.blobs))
             view.memtables[0].seal()  # after: what is written to is never sealed, wherever an interrupt falls
             return True

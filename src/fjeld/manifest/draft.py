@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from fjeld.manifest.blob_meta import BlobMeta, live_blobs
 from fjeld.manifest.state import NO_TABLES, JournalMeta, Levels, PartitionState, TableMeta
 from fjeld.manifest.version import Version
 from fjeld.options import LEVELS
@@ -90,8 +91,11 @@ class Draft:
         added: Iterable[tuple[int, TableMeta]],
         removed: Iterable[tuple[int, int]],
         flushed_seqno: int | None,
+        blobs: tuple[BlobMeta, ...] = (),
     ) -> None:
         """Take tables, (level, number), away from a partition and give it others, (level, table).
+
+        `blobs`: blob files that come with them. Those that were there and that no table points into any more go.
 
         `flushed_seqno`: the seqno up to which the partition's writes are in tables now; None: as before.
         """
@@ -108,20 +112,29 @@ class Draft:
                 present.add(table.number)
                 self.raise_counters(next_file=table.number + 1, seqno=table.max_seqno)
             levels[level] = _sorted_level((*levels[level], *tables), level)
-        self._replace(state, tuple(levels.values()), flushed_seqno)
+        there = {blob.number for blob in state.blobs}
+        for blob in blobs:
+            if blob.number in there:
+                raise ValueError(f"blob file {blob.number} is in partition {partition} already")
+            self.raise_counters(next_file=blob.number + 1)
+        kept = live_blobs((table for tables in levels.values() for table in tables), state.blobs)
+        every = tuple(sorted((*kept, *blobs), key=lambda blob: blob.number))
+        self._replace(state, tuple(levels.values()), every, flushed_seqno)
 
     def clear_partition(self, partition: int, flushed_seqno: int) -> None:
-        """Take all tables from a partition; writes up to `flushed_seqno` are gone, also from its journals."""
-        self._replace(self.partition(partition), NO_TABLES, flushed_seqno)
+        """Take all files from a partition; writes up to `flushed_seqno` are gone, also from its journals."""
+        self._replace(self.partition(partition), NO_TABLES, (), flushed_seqno)
 
-    def _replace(self, state: PartitionState, levels: Levels, flushed_seqno: int | None) -> None:
+    def _replace(
+        self, state: PartitionState, levels: Levels, blobs: tuple[BlobMeta, ...], flushed_seqno: int | None
+    ) -> None:
         if flushed_seqno is None:
             flushed_seqno = state.flushed_seqno
         elif flushed_seqno < state.flushed_seqno:
             raise ValueError(
                 f"partition {state.id} is flushed up to {state.flushed_seqno}, not {flushed_seqno}"
             )
-        changed = dataclasses.replace(state, levels=levels, flushed_seqno=flushed_seqno)
+        changed = dataclasses.replace(state, levels=levels, blobs=blobs, flushed_seqno=flushed_seqno)
         for problem in changed.problems():
             raise ValueError(problem)
         self._writable()[state.id] = changed

@@ -6,7 +6,7 @@ the name of its kind in "change":
     {"change": "create_partition", "id": 3, "name": "users", "options": {...}} {"change": "drop_partition",
     "partition": 3} {"change": "clear_partition", "partition": 3, "flushed_seqno": 900} {"change": "tables",
     "partition": 3, "added": [[level, table], ...], "removed": [[level, number], ...],
-               "flushed_seqno": 900 or null}
+               "flushed_seqno": 900 or null, "blobs": [blob file, ...] (left out: none)}
     {"change": "seal_journal", "journal": {...}} {"change": "finish_journal", "number": 12, "size_bytes":
     4096, "xxh128": "..."} {"change": "retire_journals", "floor": 13} {"change": "counters", "next_file": 40,
     "next_partition": 4, "seqno": 1000}
@@ -29,7 +29,14 @@ from fjeld.manifest.fields import (
     newer_format,
 )
 from fjeld.manifest.names import MAX_FILE_NUMBER
-from fjeld.manifest.state import JournalMeta, PartitionState, TableMeta, options_from_json
+from fjeld.manifest.state import (
+    BlobMeta,
+    JournalMeta,
+    PartitionState,
+    TableMeta,
+    blobs_from_json,
+    options_from_json,
+)
 from fjeld.manifest.version import Version
 from fjeld.options import LEVELS, PartitionOptions
 
@@ -145,14 +152,22 @@ class ChangeTables:
     """(level, number)"""
     flushed_seqno: int | None = None
     """All writes of the partition up to this are in its tables now. None: no more than before."""
+    blobs: tuple[BlobMeta, ...] = ()
+    """Blob files that come. Those that no table points into after this go."""
 
     def apply_to(self, draft: Draft) -> None:
         draft.change_tables(
-            self.partition, added=self.added, removed=self.removed, flushed_seqno=self.flushed_seqno
+            self.partition,
+            added=self.added,
+            removed=self.removed,
+            flushed_seqno=self.flushed_seqno,
+            blobs=self.blobs,
         )
 
     def to_json(self) -> dict[str, object]:
+        blobs = {"blobs": [blob.to_json() for blob in self.blobs]} if self.blobs else {}
         return {
+            **blobs,
             "partition": self.partition,
             "added": [[level, table.to_json()] for level, table in self.added],
             "removed": [[level, number] for level, number in self.removed],
@@ -174,6 +189,7 @@ class ChangeTables:
                 for pair in removed
             ),
             fields.optional_integer("flushed_seqno", 0, MAX_SEQNO),
+            blobs_from_json(fields),
         )
 
 

@@ -46,6 +46,10 @@ class Fields:
         self._members = dict(value)
         self._what = what
 
+    def has(self, name: str) -> bool:
+        """Is there such a member? For those that may be left out."""
+        return name in self._members
+
     def take(self, name: str) -> object:
         """A member, whatever it is."""
         if name not in self._members:

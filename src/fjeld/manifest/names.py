@@ -6,6 +6,7 @@ A name is the engine's only where it is exactly what the number gives: `34.sst` 
 from __future__ import annotations
 
 __all__ = [
+    "BLOBS_DIRECTORY",
     "CURRENT_NAME",
     "FILE_DIRECTORIES",
     "JOURNALS_DIRECTORY",
@@ -14,10 +15,13 @@ __all__ = [
     "MARKER_STAGING_NAME",
     "MAX_FILE_NUMBER",
     "TABLES_DIRECTORY",
+    "blob_name",
+    "blob_path",
     "current_staging_name",
     "journal_name",
     "journal_path",
     "manifest_name",
+    "number_of_blob",
     "number_of_current_staging",
     "number_of_journal",
     "number_of_manifest",
@@ -27,8 +31,9 @@ __all__ = [
 ]
 
 TABLES_DIRECTORY = "tables"
+BLOBS_DIRECTORY = "blobs"
 JOURNALS_DIRECTORY = "journals"
-FILE_DIRECTORIES = (TABLES_DIRECTORY, JOURNALS_DIRECTORY)
+FILE_DIRECTORIES = (TABLES_DIRECTORY, BLOBS_DIRECTORY, JOURNALS_DIRECTORY)
 CURRENT_NAME = "CURRENT"
 LOCK_NAME = "LOCK"
 MARKER_NAME = "FJELD"
@@ -41,6 +46,11 @@ MAX_FILE_NUMBER = 10**12 - 1
 def table_name(number: int) -> str:
     """The name of a table in its directory."""
     return f"{number:012d}.sst"
+
+
+def blob_name(number: int) -> str:
+    """The name of a blob file in its directory."""
+    return f"{number:012d}.blb"
 
 
 def journal_name(number: int) -> str:
@@ -63,6 +73,11 @@ def table_path(number: int) -> str:
     return f"{TABLES_DIRECTORY}/{table_name(number)}"
 
 
+def blob_path(number: int) -> str:
+    """The path of a blob file, relative to the keyspace's directory."""
+    return f"{BLOBS_DIRECTORY}/{blob_name(number)}"
+
+
 def journal_path(number: int) -> str:
     """The path of a journal, relative to the keyspace's directory."""
     return f"{JOURNALS_DIRECTORY}/{journal_name(number)}"
@@ -72,6 +87,12 @@ def number_of_table(name: str) -> int | None:
     """The number of the table of this name; None: not a table's name."""
     number = _digits(name.removesuffix(".sst"))
     return number if number is not None and table_name(number) == name else None
+
+
+def number_of_blob(name: str) -> int | None:
+    """The number of the blob file of this name; None: not a blob file's name."""
+    number = _digits(name.removesuffix(".blb"))
+    return number if number is not None and blob_name(number) == name else None
 
 
 def number_of_journal(name: str) -> int | None:

@@ -4,8 +4,10 @@ The rules:
   1. Journals from `journal_floor` on are replayed in order of number; those below it are retired and deleted.
   2. A journal that the manifest lists with size and checksum must be whole, and so must all before it:
      only what comes after the last of these may end in a torn tail.
-  3. A file that the version names must be there. Tables and journals that it does not name, other manifests,
-     and whatever never got its final name are deleted. Names that are not the engine's are left alone.
+  3. A table or journal that the version names must be there. A blob file that is missing is damage to the values
+     in it and to nothing else: it is met when one of them is read. Tables, blob files and journals that it does not
+     name, other manifests, and whatever never got its final name are deleted. Names that are not the engine's are
+     left alone.
   4. No number that was ever seen is given again, not even that of a file about to be deleted: the next one is
      above all.
 """
@@ -31,6 +33,7 @@ class Listing:
     root: frozenset[str]
     tables: frozenset[str]
     journals: frozenset[str]
+    blobs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ def plan_recovery(version: Version, listing: Listing, *, manifest: int) -> Recov
     tables = _numbers(listing.tables, names.number_of_table)
     journals = _numbers(listing.journals, names.number_of_journal)
     manifests = _numbers(listing.root, names.number_of_manifest)
+    blobs = _numbers(listing.blobs, names.number_of_blob)
+    live_blobs = {blob.number for blob in version.blobs()}
     live_tables = {table.number for table in version.tables()}
     sealed = {journal.number: journal for journal in version.journals}
     _require_present(live_tables - tables, names.table_path)
@@ -71,9 +76,10 @@ def plan_recovery(version: Version, listing: Listing, *, manifest: int) -> Recov
 
     orphans = [names.manifest_name(number) for number in sorted(manifests - {manifest})]
     orphans += [names.table_path(number) for number in sorted(tables - live_tables)]
+    orphans += [names.blob_path(number) for number in sorted(blobs - live_blobs)]
     orphans += [names.journal_path(number) for number in sorted(journals) if number < version.journal_floor]
     stagings = _numbers(listing.root, names.number_of_current_staging)
-    seen = tables | journals | manifests | stagings | {manifest}
+    seen = tables | blobs | journals | manifests | stagings | {manifest}
     return RecoveryPlan(
         journals=_replays(sealed, (number for number in journals if number >= version.journal_floor)),
         delete=(*orphans, *_stagings(listing)),
@@ -92,6 +98,7 @@ def _stagings(listing: Listing) -> list[str]:
     directories = [
         ("", listing.root),
         (f"{names.TABLES_DIRECTORY}/", listing.tables),
+        (f"{names.BLOBS_DIRECTORY}/", listing.blobs),
         (f"{names.JOURNALS_DIRECTORY}/", listing.journals),
     ]
     return [

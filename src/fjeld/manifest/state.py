@@ -7,6 +7,7 @@ Invariants (`problems` names those that do not hold):
      other's.
   3. A deeper level is sorted by smallest key, and no two tables of it share a key.
   4. No table number occurs twice.
+  5. Every blob file that a table points into is listed, and no other; tables point to no more than it holds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,13 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from fjeld.errors import CorruptionError
+from fjeld.manifest.blob_meta import (
+    BlobMeta,
+    Reference,
+    problems_of_blobs,
+    references_at_a_glance,
+    references_from_json,
+)
 from fjeld.manifest.fields import (
     MAX_BYTES,
     MAX_KEY_BYTES,
@@ -30,7 +38,7 @@ from fjeld.manifest.framing import encode_json
 from fjeld.manifest.names import MAX_FILE_NUMBER, journal_path, table_path
 from fjeld.options import LEVELS, PartitionOptions
 
-__all__ = ["FileRecord", "JournalMeta", "Parent", "PartitionState", "TableMeta"]
+__all__ = ["BlobMeta", "FileRecord", "JournalMeta", "Parent", "PartitionState", "TableMeta"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +105,18 @@ class TableMeta:
     blocks: int
     created_ns: int
     """When its newest entries were flushed, ns since the epoch: a merge hands on the newest of its inputs."""
+    blobs: tuple[Reference, ...] = ()
+    """What its entries point to, by blob file, ascending."""
 
     @property
     def path(self) -> str:
         """Relative to the keyspace's directory."""
         return table_path(self.number)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the table and of what it points to."""
+        return self.size_bytes + sum(size_bytes for _, _, size_bytes in self.blobs)
 
     def overlaps(self, smallest: bytes, largest: bytes) -> bool:
         """Whether the table may hold keys from `smallest` to `largest`, both included."""
@@ -122,8 +137,15 @@ class TableMeta:
             f'"entries":{self.entries},"tombstones":{self.tombstones},"weak_tombstones":{self.weak_tombstones},'
             f'"min_seqno":{self.min_seqno},"max_seqno":{self.max_seqno},'
             f'"smallest":"{self.smallest.hex()}","largest":"{self.largest.hex()}",'
-            f'"raw_bytes":{self.raw_bytes},"blocks":{self.blocks},"created_ns":{self.created_ns}}}'
+            f'"raw_bytes":{self.raw_bytes},"blocks":{self.blocks},"created_ns":{self.created_ns}'
+            f"{self._blobs_text()}}}"
         )
+
+    def _blobs_text(self) -> str:
+        """Most tables of most keyspaces point to none: left out, it costs them nothing."""
+        if not self.blobs:
+            return ""
+        return f',"blobs":[{",".join([f"[{n},{entries},{size}]" for n, entries, size in self.blobs])}]'
 
     def to_json(self) -> object:
         return json.loads(self.text())
@@ -137,8 +159,13 @@ class TableMeta:
     @classmethod
     def _at_a_glance(cls, value: object) -> TableMeta | None:
         """A sound table, or None. Opening reads all tables: this takes a quarter of the time."""
-        if type(value) is not dict or len(value) != TABLE_MEMBERS:
+        if type(value) is not dict:
             return None
+        blobs: tuple[Reference, ...] | None = ()
+        if len(value) != TABLE_MEMBERS:
+            blobs = references_at_a_glance(value.get("blobs"))
+            if not blobs or len(value) != TABLE_MEMBERS + 1:
+                return None
         try:
             numbers = TABLE_NUMBERS(value)
             created_ns = value["created_ns"]
@@ -157,7 +184,7 @@ class TableMeta:
             return None
         if max(len(smallest), len(largest)) > MAX_KEY_BYTES:
             return None
-        return cls(**{**value, "smallest": smallest, "largest": largest})
+        return cls(**{**value, "smallest": smallest, "largest": largest, "blobs": blobs})
 
     @classmethod
     def _with_care(cls, value: object) -> TableMeta:
@@ -176,6 +203,7 @@ class TableMeta:
             raw_bytes=fields.integer("raw_bytes", 0, MAX_BYTES),
             blocks=fields.integer("blocks", 1, MAX_BYTES),
             created_ns=fields.integer("created_ns", 0, MAX_BYTES),
+            blobs=references_from_json(fields.take("blobs")) if fields.has("blobs") else (),
         )
         fields.done()
         return table
@@ -246,10 +274,18 @@ class PartitionState:
     options: PartitionOptions
     flushed_seqno: int = 0
     levels: Levels = NO_TABLES
+    blobs: tuple[BlobMeta, ...] = ()
+    """The blob files that its tables point into, by number."""
 
     def tables(self) -> Iterator[TableMeta]:
         """All tables, level 0 first."""
         return itertools.chain.from_iterable(self.levels)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        tables = sum(table.size_bytes for table in self.tables())
+        return tables + sum(blob.size_bytes for blob in self.blobs)
 
     def problems(self) -> Iterator[str]:
         """What is wrong with it: one line each, nothing for a sound one."""
@@ -257,6 +293,7 @@ class PartitionState:
             yield f"partition {self.id}: {len(self.levels)} levels, not {LEVELS}"
         for table in self.tables():
             yield from table.problems()
+        yield from problems_of_blobs(self.id, self.tables(), self.blobs)
         yield from self._problems_of_level0()
         for level, tables in enumerate(self.levels[1:], start=1):
             for left, right in itertools.pairwise(tables):
@@ -287,6 +324,8 @@ class PartitionState:
             "options": self.options.to_json(),
             "flushed_seqno": self.flushed_seqno,
         }
+        if self.blobs:
+            head["blobs"] = [blob.to_json() for blob in self.blobs]
         levels = ",".join(f"[{','.join([table.text() for table in tables])}]" for tables in self.levels)
         return f'{encode_json(head)[:-1]},"levels":[{levels}]}}'
 
@@ -302,9 +341,15 @@ class PartitionState:
                 tuple(TableMeta.from_json(table) for table in as_list(tables, "a level"))
                 for tables in as_list(fields.take("levels"), "levels", LEVELS)
             ),
+            blobs=blobs_from_json(fields),
         )
         fields.done()
         return state
+
+
+def blobs_from_json(fields: Fields) -> tuple[BlobMeta, ...]:
+    """The blob files of a partition or an edit; none where the member is left out."""
+    return tuple(map(BlobMeta.from_json, fields.list("blobs"))) if fields.has("blobs") else ()
 
 
 def options_from_json(value: object) -> PartitionOptions:

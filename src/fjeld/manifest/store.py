@@ -23,10 +23,11 @@ from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.manifest import names
 from fjeld.manifest.current import publish_current
 from fjeld.manifest.edit import Counters, Edit
+from fjeld.manifest.live_blob import LiveBlob
 from fjeld.manifest.live_file import LiveFile, Reaper
 from fjeld.manifest.live_table import LiveTable
 from fjeld.manifest.log import ManifestWriter
-from fjeld.manifest.state import JournalMeta, PartitionState, TableMeta
+from fjeld.manifest.state import BlobMeta, JournalMeta, PartitionState, TableMeta
 from fjeld.manifest.version import Version
 from fjeld.sync_points import sync_point
 
@@ -49,6 +50,7 @@ class VersionStore:
     ) -> None:
         self.path = path
         self.tables_directory = os.path.join(path, names.TABLES_DIRECTORY)
+        self.blobs_directory = os.path.join(path, names.BLOBS_DIRECTORY)
         self.journals_directory = os.path.join(path, names.JOURNALS_DIRECTORY)
         self.version = version
         """Read it without a lock: it is a value."""
@@ -65,10 +67,13 @@ class VersionStore:
         """Of the edits so far. Guarded by the manifest lock."""
         self._writer: ManifestWriter | None = None
         self._tables: dict[int, LiveTable] = {}
+        self._blobs: dict[int, LiveBlob] = {}
         self._journals: dict[int, LiveFile] = {}
         self._suspects: list[str] = []
         for table in version.tables():
             self._add_table(table)
+        for blob in version.blobs():
+            self._add_blob(blob)
         for journal in version.journals:
             self._add_journal(journal.number)
 
@@ -102,12 +107,19 @@ class VersionStore:
     def table_path(self, number: int) -> str:
         return f"{self.path}/{names.table_path(number)}"
 
+    def blob_path(self, number: int) -> str:
+        return f"{self.path}/{names.blob_path(number)}"
+
     def journal_path(self, number: int) -> str:
         return f"{self.path}/{names.journal_path(number)}"
 
     def _add_table(self, meta: TableMeta) -> None:
         file = LiveFile(self.table_path(meta.number), self.reaper)
         self._tables[meta.number] = LiveTable(meta, file, self.cache, self.descriptors)
+
+    def _add_blob(self, meta: BlobMeta) -> None:
+        file = LiveFile(self.blob_path(meta.number), self.reaper)
+        self._blobs[meta.number] = LiveBlob(meta, file, self.descriptors)
 
     def _add_journal(self, number: int) -> None:
         self._journals[number] = LiveFile(self.journal_path(number), self.reaper)
@@ -116,9 +128,17 @@ class VersionStore:
         """The live tables of a partition, by level. Requires: install lock, or nobody else there yet."""
         return tuple(tuple(self._tables[table.number] for table in tables) for tables in state.levels)
 
+    def blobs(self, state: PartitionState) -> tuple[LiveBlob, ...]:
+        """The live blob files of a partition, by number. Requires: as `levels`."""
+        return tuple(self._blobs[blob.number] for blob in state.blobs)
+
     def live_table(self, number: int) -> LiveTable:
         """The live table of a number that the current version has. Requires: install lock."""
         return self._tables[number]
+
+    def live_blob(self, number: int) -> LiveBlob:
+        """The live blob file of a number that the current version has. Requires: install lock."""
+        return self._blobs[number]
 
     def live_journals(self) -> list[LiveFile]:
         """What to hold so that the sealed journals of the current version stay. Requires: install lock."""
@@ -237,6 +257,12 @@ class VersionStore:
             self._add_table(now[number])
         for number in there.keys() - now.keys():
             self._tables.pop(number).file.mark_obsolete()
+        before = {} if old is None else {blob.number: blob for blob in old.blobs}
+        after = {} if new is None else {blob.number: blob for blob in new.blobs}
+        for number in after.keys() - before.keys():
+            self._add_blob(after[number])
+        for number in before.keys() - after.keys():
+            self._blobs.pop(number).live.mark_obsolete()
 
     # ---- the manifest ----
 

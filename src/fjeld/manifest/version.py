@@ -17,7 +17,7 @@ from fjeld.errors import CorruptionError
 from fjeld.manifest.fields import MAX_PARTITION_ID, MAX_SEQNO, Fields
 from fjeld.manifest.framing import encode_json
 from fjeld.manifest.names import MAX_FILE_NUMBER
-from fjeld.manifest.state import FileRecord, JournalMeta, Parent, PartitionState, TableMeta
+from fjeld.manifest.state import BlobMeta, FileRecord, JournalMeta, Parent, PartitionState, TableMeta
 
 if TYPE_CHECKING:
     from fjeld.manifest.edit import Edit
@@ -87,10 +87,16 @@ class Version:
         """The tables of all partitions."""
         return itertools.chain.from_iterable(state.tables() for state in self.partitions.values())
 
+    def blobs(self) -> Iterator[BlobMeta]:
+        """The blob files of all partitions."""
+        return itertools.chain.from_iterable(state.blobs for state in self.partitions.values())
+
     def files(self) -> Iterator[FileRecord]:
-        """Every file that the version is made of: tables, then sealed journals."""
+        """Every file that the version is made of: tables, then blob files, then sealed journals."""
         for table in self.tables():
             yield FileRecord(table.path, table.size_bytes, table.xxh128)
+        for blob in self.blobs():
+            yield FileRecord(blob.path, blob.size_bytes, blob.xxh128)
         for journal in self.journals:
             yield FileRecord(journal.path, journal.size_bytes, journal.xxh128)
 
@@ -115,7 +121,8 @@ class Version:
     def _problems_of_numbers(self) -> Iterator[str]:
         seen: set[int] = set()
         tables = (table.number for table in self.tables())
-        for number in itertools.chain(tables, (journal.number for journal in self.journals)):
+        blobs = (blob.number for blob in self.blobs())
+        for number in itertools.chain(tables, blobs, (journal.number for journal in self.journals)):
             if number in seen:
                 yield f"number {number} names two files"
             if not 1 <= number < self.next_file:

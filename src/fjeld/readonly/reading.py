@@ -221,6 +221,7 @@ class Reading:
             for live in self._lives.values():
                 _empty(live)
             self._moment.tables.clear()
+            self._moment.blobs.clear()
             self._contents.views.clear()
 
     def _shut(self, reason: str) -> None:

@@ -9,7 +9,7 @@ from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
 from fjeld.manifest.state import PartitionState
-from fjeld.recovery.moment import HeldTable, Moment
+from fjeld.recovery.moment import HeldBlob, HeldTable, Moment
 from fjeld.recovery.replaying import Replay, replay_journals
 
 __all__ = ["Contents", "read_contents"]
@@ -36,7 +36,11 @@ def read_contents(moment: Moment, commit: Commit) -> Contents:
     """Replay the journals of a moment, which must not lack a table. CorruptionError for damage."""
     cores = {
         state.id: TreeCore(
-            commit, state.id, state.name, MEMTABLE_BYTES, View((MemtableOwner(),), levels(moment, state))
+            commit,
+            state.id,
+            state.name,
+            MEMTABLE_BYTES,
+            View((MemtableOwner(),), levels(moment, state), blobs(moment, state)),
         )
         for state in moment.version.partitions.values()
     }
@@ -49,7 +53,12 @@ def levels(moment: Moment, state: PartitionState) -> tuple[tuple[HeldTable, ...]
     return tuple(tuple(moment.tables[table.number] for table in tables) for tables in state.levels)
 
 
+def blobs(moment: Moment, state: PartitionState) -> tuple[HeldBlob, ...]:
+    """The readers of a partition's blob files, in order."""
+    return tuple(moment.blobs[blob.number] for blob in state.blobs)
+
+
 def _add_memtable(core: TreeCore) -> None:
     view = core.current_view()
-    core.replace(View((MemtableOwner(), *view.memtables), view.levels))
+    core.replace(View((MemtableOwner(), *view.memtables), view.levels, view.blobs))
     view.memtables[0].seal()

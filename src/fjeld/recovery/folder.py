@@ -58,5 +58,14 @@ def list_folder(path: str, *, lenient: bool = False) -> Listing:
     return Listing(
         root=names_in(path),
         tables=names_in(os.path.join(path, names.TABLES_DIRECTORY)),
+        blobs=_blobs_in(path),
         journals=names_in(os.path.join(path, names.JOURNALS_DIRECTORY)),
     )
+
+
+def _blobs_in(path: str) -> frozenset[str]:
+    """Keyspaces of older versions have no such folder; where it was lost, that is damage to the values in it only."""
+    try:
+        return frozenset(os.listdir(os.path.join(path, names.BLOBS_DIRECTORY)))
+    except FileNotFoundError:
+        return frozenset()

@@ -3,7 +3,7 @@
 The owner knows nothing of readers: it appends to journals, adds edits to the manifest and deletes files. So
 
     1  read CURRENT and its manifest: a version
-    2  open every table of the version, and every journal from its floor on
+    2  open every table and blob file of the version, and every journal from its floor on
     3  read on in the manifest: if the floor has risen, again from 2 with the version of now
     4  read the journal that is written to, and the empty ones behind it, newest first
     5  read on in the manifest: if an edit since 2 was not one of maintenance, again from 2
@@ -42,12 +42,14 @@ from dataclasses import dataclass
 
 from fjeld.errors import CorruptionError
 from fjeld.kernel import files
+from fjeld.kernel.blob import BlobReader
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.journal_reader import JournalReader
 from fjeld.kernel.replay import replay_journal
 from fjeld.kernel.table import TableReader
 from fjeld.manifest import names
+from fjeld.manifest.blob_meta import BlobMeta
 from fjeld.manifest.current import read_current
 from fjeld.manifest.edit import (
     Change,
@@ -67,7 +69,7 @@ from fjeld.recovery.folder import list_folder, open_manifest
 from fjeld.recovery.limits import allow_descriptors, too_many_files
 from fjeld.sync_points import sync_point
 
-__all__ = ["HeldJournal", "HeldTable", "Moment", "read_moment"]
+__all__ = ["HeldBlob", "HeldJournal", "HeldTable", "Moment", "read_moment"]
 
 # A turn takes milliseconds; what makes another one necessary comes a few times in a second. With these pauses it
 # is given up after some ten seconds.
@@ -99,6 +101,22 @@ class HeldTable(TableReader):
         table.meta = meta
         table.hold()
         return table
+
+
+class HeldBlob(BlobReader):
+    """A blob file that is open for as long as the reader lives, unless it could not be opened: then it is damage to the
+    values in it, which whoever reads one of them meets.
+    """
+
+    __slots__ = ("meta",)
+
+    meta: BlobMeta
+
+    def __new__(cls, folder: str, meta: BlobMeta, descriptors: DescriptorPool) -> HeldBlob:
+        path = os.path.join(folder, meta.path)
+        blob = super().__new__(cls, path, descriptors, number=meta.number, file_bytes=meta.size_bytes)
+        blob.meta = meta
+        return blob
 
 
 class HeldJournal:
@@ -167,10 +185,12 @@ class Moment:
     listing: Listing
     tables: dict[int, HeldTable]
     """By number."""
+    blobs: dict[int, HeldBlob]
+    """By number."""
     journals: tuple[HeldJournal, ...]
     """Those to replay, in order."""
     failed: dict[str, OSError]
-    """By relative path: files of the version that could not be opened. Only of a lenient reading."""
+    """By relative path: files of the version that could not be opened. Of a reading that is not lenient: blob files only."""
 
     @property
     def replays(self) -> tuple[JournalReplay, ...]:
@@ -262,6 +282,7 @@ class _Reading:
         self._manifest = None if reuse is None else reuse.reader
         self._id = None if reuse is None else reuse.version.id
         self._tables = {} if reuse is None else dict(reuse.tables)
+        self._blobs = {} if reuse is None else dict(reuse.blobs)
         self._journals: dict[JournalReplay, HeldJournal] = {}
         self._failed: dict[str, OSError] = {}
 
@@ -273,7 +294,7 @@ class _Reading:
         """Close what no moment has taken."""
         for journal in self._journals.values():
             journal.close()
-        self._journals, self._tables = {}, {}
+        self._journals, self._tables, self._blobs = {}, {}, {}
 
     def turn(self) -> Moment:
         manifest = self._manifest_of_now()
@@ -281,6 +302,7 @@ class _Reading:
         sync_point("moment:manifest")
         self._failed = {}
         tables = self._hold_tables(version)
+        blobs = self._hold_blobs(version)
         sync_point("moment:tables")
         listing = list_folder(self._path, lenient=self._lenient)
         journals = self._hold_journals(version, listing)
@@ -302,6 +324,7 @@ class _Reading:
             version=version,
             listing=listing,
             tables=tables,
+            blobs=blobs,
             journals=tuple(journals),
             failed=self._failed,
         )
@@ -320,7 +343,7 @@ class _Reading:
             if (
                 self._manifest.version.id != self._id
             ):  # another keyspace has taken the place of the one before
-                self._tables, self._id = {}, self._manifest.version.id
+                self._tables, self._blobs, self._id = {}, {}, self._manifest.version.id
         else:
             self._edits_since()
         return self._manifest
@@ -362,6 +385,28 @@ class _Reading:
                 self._note_failure(meta.path, error)
         return dict(self._tables)
 
+    def _hold_blobs(self, version: Version) -> dict[int, HeldBlob]:
+        metas = {blob.number: blob for blob in version.blobs()}
+        self._blobs = {
+            number: blob
+            for number, blob in self._blobs.items()
+            if metas.get(number) == blob.meta and blob.held
+        }
+        missing = [meta for number, meta in metas.items() if number not in self._blobs]
+        if missing:
+            allow_descriptors(len(missing), self._path)
+        for meta in missing:
+            blob = self._blobs[meta.number] = HeldBlob(self._path, meta, self._descriptors)
+            try:
+                blob.hold()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    raise too_many_files(len(metas), self._path) from error
+                if isinstance(error, FileNotFoundError) and self._edits_since():
+                    raise _ChangedError from None
+                self._failed[meta.path] = error  # the keys are readable, and so are all other values
+        return dict(self._blobs)
+
     def _note_failure(self, relative: str, error: OSError) -> None:
         if isinstance(error, FileNotFoundError) and self._edits_since():
             raise _ChangedError  # it was replaced, and then deleted
@@ -380,6 +425,7 @@ class _Reading:
         complete = Listing(  # what is missing was noted, or is below
             root=listing.root,
             tables=frozenset(names.table_name(table.number) for table in version.tables()),
+            blobs=listing.blobs,
             journals=listing.journals | {names.journal_name(journal.number) for journal in version.journals},
         )
         plan = plan_recovery(version, complete, manifest=self._manifest.number)

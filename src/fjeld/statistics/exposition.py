@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from fjeld.maintenance.activity import Work
-from fjeld.statistics.figures import KeyspaceFigures, LevelFigures, PartitionFigures
+from fjeld.statistics.figures import BlobFigures, KeyspaceFigures, LevelFigures, PartitionFigures
 from fjeld.statistics.metric import Labels, Metric
 
 __all__ = ["exposition"]
@@ -41,6 +42,7 @@ def _metrics(figures: KeyspaceFigures) -> Iterator[Metric]:
     yield from _of_cache(figures)
     partitions = list(figures.partitions.values())
     yield from _of_partitions(partitions)
+    yield from _of_blobs(partitions)
     yield from _of_work(partitions)
     yield from _of_levels(partitions)
 
@@ -119,6 +121,26 @@ def _of_partitions(partitions: Partitions) -> Iterator[Metric]:
     yield gauge("failure", "1 while compaction of the partition fails.", lambda p: int(p.failure is not None))
     written = tuple(({"partition": p.name}, p.user_bytes) for p in partitions)
     yield Metric("fjeld_partition_user_bytes_total", "counter", "Keys and values that users wrote.", written)
+
+
+def _of_blobs(partitions: Partitions) -> Iterator[Metric]:
+    def metric(
+        name: str, kind: Literal["counter", "gauge"], text: str, figure: Callable[[BlobFigures], float]
+    ) -> Metric:
+        samples = tuple(({"partition": p.name}, figure(p.blobs)) for p in partitions)
+        return Metric(f"fjeld_partition_{name}", kind, text, samples)
+
+    yield metric("blob_files", "gauge", "Blob files, which hold large values.", lambda b: b.files)
+    yield metric("blob_bytes", "gauge", "Size of the blob files.", lambda b: b.bytes)
+    yield metric("blob_entries", "gauge", "Values in blob files, garbage included.", lambda b: b.entries)
+    text = "Values in blob files that are not needed any more."
+    yield metric("blob_garbage_entries", "gauge", text, lambda b: b.garbage_entries)
+    text = "Bytes of values in blob files that are not needed any more."
+    yield metric("blob_garbage_bytes", "gauge", text, lambda b: b.garbage_bytes)
+    text = "Blob files with so much garbage that they are to be collected."
+    yield metric("blob_collectable_files", "gauge", text, lambda b: b.collectable_files)
+    text = "Bytes that collection has copied from one blob file to another."
+    yield metric("blob_moved_bytes_total", "counter", text, lambda b: b.moved_bytes)
 
 
 def _of_work(partitions: Partitions) -> Iterator[Metric]:

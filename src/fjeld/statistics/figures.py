@@ -13,6 +13,7 @@ from typing import Any
 from fjeld.maintenance.activity import Work
 
 __all__ = [
+    "BlobFigures",
     "CacheFigures",
     "KeyspaceFigures",
     "LevelFigures",
@@ -55,6 +56,25 @@ class LevelFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlobFigures:
+    """The blob files of a partition, in which large values lie."""
+
+    files: int
+    bytes: int
+    entries: int
+    """Values in them, garbage included."""
+    garbage_entries: int
+    garbage_bytes: int
+    """Of values that no table points to any more."""
+    garbage_ratio: float | None
+    """Of the bytes of all values; None where there are none."""
+    collectable_files: int
+    """Files over the limit: their values are about to be moved."""
+    moved_bytes: int
+    """Counter: what collection has copied from file to file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionFigures:
     """One partition."""
 
@@ -64,6 +84,7 @@ class PartitionFigures:
     levels: tuple[LevelFigures, ...]
     tables: int
     bytes: int
+    blobs: BlobFigures
     memtables: int
     memtable_bytes: int
     memtable_entries: int

@@ -17,6 +17,7 @@ from fjeld.maintenance.open_snapshots import OpenSnapshots
 from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.options import KeyspaceOptions
+from fjeld.statistics.blobs import blob_figures
 from fjeld.statistics.figures import CacheFigures, KeyspaceFigures, PartitionFigures, StallFigures, ratio
 from fjeld.statistics.levels import level_figures, oldest_run_bytes, sorted_runs, strategy_name
 
@@ -37,6 +38,7 @@ def partition_figures(live: LivePartition, state: PartitionState, now_ns: int) -
         levels=levels,
         tables=sum(level.tables for level in levels),
         bytes=size_bytes,
+        blobs=blob_figures(state, activity),
         memtables=len(view.memtables),
         memtable_bytes=sum(memtable.memory_bytes for memtable in view.memtables),
         memtable_entries=sum(memtable.entries for memtable in view.memtables),
@@ -45,7 +47,7 @@ def partition_figures(live: LivePartition, state: PartitionState, now_ns: int) -
         debt_bytes=sum(level.debt_bytes for level in levels),
         write_amplification=_write_amplification(activity, user_bytes),
         read_amplification=sorted_runs(state),
-        space_amplification=ratio(size_bytes, oldest_run_bytes(state) or 0),
+        space_amplification=ratio(state.size_bytes, oldest_run_bytes(state) or 0),
         flushes=activity.flushes,
         compactions=activity.compactions,
         ingestions=activity.ingestions,
@@ -55,7 +57,7 @@ def partition_figures(live: LivePartition, state: PartitionState, now_ns: int) -
 
 
 def _write_amplification(activity: Activity, user_bytes: int) -> float | None:
-    """Bytes written to tables for each byte that users wrote."""
+    """Bytes written to tables and blob files for each byte that users wrote."""
     jobs = activity.flushes + activity.compactions + activity.ingestions
     return ratio(jobs.written_bytes, user_bytes)
 
@@ -63,7 +65,7 @@ def _write_amplification(activity: Activity, user_bytes: int) -> float | None:
 def _space_amplification(states: Iterable[PartitionState]) -> float | None:
     """Of all partitions of which it is known together."""
     known = [(state, oldest) for state in states if (oldest := oldest_run_bytes(state)) is not None]
-    used_bytes = sum(table.size_bytes for state, _ in known for table in state.tables())
+    used_bytes = sum(state.size_bytes for state, _ in known)
     return ratio(used_bytes, sum(oldest for _, oldest in known))
 
 

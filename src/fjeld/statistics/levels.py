@@ -91,12 +91,13 @@ def sorted_runs(state: PartitionState) -> int:
 
 
 def oldest_run_bytes(state: PartitionState) -> int | None:
-    """The size of the last level that holds tables, or of the oldest table of level 0: what a partition would
-    take that held no older versions. None where that cannot be told: there is nothing, or nothing is merged.
+    """The size of the last level that holds tables, or of the oldest table of level 0, with the values in blob files
+    that it points to: what a partition would take that held no older versions. None where that cannot be told: there
+    is nothing, or nothing is merged.
     """
     if isinstance(state.options.compaction, Fifo):
         return None
     for tables in reversed(state.levels[1:]):
         if tables:
-            return sum(table.size_bytes for table in tables)
-    return state.levels[0][-1].size_bytes if state.levels[0] else None
+            return sum(table.held_bytes for table in tables)
+    return state.levels[0][-1].held_bytes if state.levels[0] else None

@@ -131,14 +131,14 @@ class DirectPartition(Partition):
         self._turns.check()
         self._engine.check_partition(self._live)
         self._engine.refuse()
-        tables = self._engine.ingestion.build(self._live, sorted_pairs)
-        if tables:
+        built = self._engine.ingestion.build(self._live, sorted_pairs)
+        if built.tables:
             with ExitStack() as undo:
-                undo.callback(self._engine.ingestion.discard, tables)
+                undo.callback(self._engine.ingestion.discard, built)
                 with self._turns:
                     undo.pop_all()
-                    self._engine.add_tables(self._live, tables)
-        return sum(table.entries for table in tables)
+                    self._engine.add_tables(self._live, built)
+        return built.entries
 
     def clear(self) -> None:
         """Remove everything, at once and atomically. Open snapshots and iterators go on seeing what they saw."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 
 from fjeld.maintenance.strategies import fifo, leveled, size_tiered
+from fjeld.maintenance.strategies.blobs import collect, stale
 from fjeld.maintenance.strategies.choice import Choice, Drop, Job, Merge, Move, Nothing, clash
 from fjeld.maintenance.strategies.drop_range import drop_range
 from fjeld.maintenance.strategies.major import major
@@ -27,11 +29,22 @@ __all__ = [
 
 
 def choose(state: PartitionState, running: Collection[Job], now_ns: int) -> Choice:
-    """What the partition needs most, beside the jobs that run on it, by the strategy of its options.
+    """What the partition needs most, beside the jobs that run on it, by the strategy of its options; where that needs
+    nothing, the collection of blob files.
 
     Requires: `running` was taken before `state`, and no job ended in between; a job runs until its edit is in
     the version.
     """
+    choice = _by_strategy(state, running, now_ns)
+    moved = stale(state) if state.blobs and isinstance(choice, Nothing | Merge) else frozenset()
+    if not moved:
+        return choice
+    if isinstance(choice, Merge):
+        return dataclasses.replace(choice, moved=moved)
+    return collect(state, running, moved)
+
+
+def _by_strategy(state: PartitionState, running: Collection[Job], now_ns: int) -> Choice:
     options = state.options.compaction
     if isinstance(options, SizeTiered):
         return size_tiered.choose(state, running, options)

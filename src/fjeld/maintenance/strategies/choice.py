@@ -46,6 +46,8 @@ class Merge:
     largest: bytes
     split_keys: tuple[bytes, ...] = ()
     """Ascending: no output table holds both a key below one of these and one that is not."""
+    moved: frozenset[int] = frozenset()
+    """Blob files: values in them that the inputs point to are copied into new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

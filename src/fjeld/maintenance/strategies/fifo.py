@@ -21,7 +21,7 @@ def choose(state: PartitionState, running: Collection[Job], options: Fifo, now_n
     """Drop the oldest tables, as long as they are too old or all together are too large; one drop at a time."""
     if running:
         return Nothing()
-    total_bytes = sum(table.size_bytes for table in state.levels[0])
+    total_bytes = sum(table.held_bytes for table in state.levels[0])
     oldest_ns = None if options.max_age_seconds is None else now_ns - _ns(options.max_age_seconds)
     dropped = []
     for table in reversed(state.levels[0]):
@@ -29,7 +29,7 @@ def choose(state: PartitionState, running: Collection[Job], options: Fifo, now_n
         if not expired and total_bytes <= options.max_bytes:
             break
         dropped.append((0, table.number))
-        total_bytes -= table.size_bytes
+        total_bytes -= table.held_bytes
     return Drop(inputs=tuple(dropped)) if dropped else Nothing()
 
 

@@ -32,7 +32,7 @@ from fjeld.maintenance.strategies.choice import (
 from fjeld.manifest.version import PartitionState
 from fjeld.options import LEVELS, Leveled
 
-__all__ = ["BOTTOM", "choose", "level_scores"]
+__all__ = ["BOTTOM", "choose", "level_scores", "overlapping"]
 
 BOTTOM = LEVELS - 1
 
@@ -87,7 +87,7 @@ def _of_level0(state: PartitionState) -> Iterator[tuple[Tables, Tables]]:
             rest = [table for table in rest if table not in reached]
             smallest, largest = key_range(group)
         upper = [table for table in state.levels[0] if table in group]
-        yield upper, _overlapping(state.levels[1], smallest, largest)
+        yield upper, overlapping(state.levels[1], smallest, largest)
 
 
 def _of_level(state: PartitionState, level: int) -> Iterator[tuple[Tables, Tables]]:
@@ -116,7 +116,7 @@ def _job(state: PartitionState, level: int, upper: Tables, lower: Tables, option
         output_level=output_level,
         table_bytes=options.table_bytes,
         drop_tombstones=not any(
-            _overlapping(tables, smallest, largest) for tables in state.levels[output_level + 1 :]
+            overlapping(tables, smallest, largest) for tables in state.levels[output_level + 1 :]
         ),
         smallest=smallest,
         largest=largest,
@@ -132,7 +132,7 @@ def _split_keys(
         return ()
     keys = []
     beneath_bytes = 0
-    for table in _overlapping(state.levels[output_level + 1], smallest, largest):
+    for table in overlapping(state.levels[output_level + 1], smallest, largest):
         if beneath_bytes and beneath_bytes + table.size_bytes > MAX_GRANDPARENT_TABLES * options.table_bytes:
             keys.append(table.smallest)
             beneath_bytes = 0
@@ -147,6 +147,7 @@ def _overlap(run: Tables, smallest: bytes, largest: bytes) -> tuple[int, int]:
     return start, max(start, stop)
 
 
-def _overlapping(run: Tables, smallest: bytes, largest: bytes) -> Tables:
+def overlapping(run: Tables, smallest: bytes, largest: bytes) -> Tables:
+    """The tables of a run that may hold keys from `smallest` to `largest`."""
     start, stop = _overlap(run, smallest, largest)
     return run[start:stop]

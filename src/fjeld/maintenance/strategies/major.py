@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fjeld.maintenance.strategies.blobs import wasteful
 from fjeld.maintenance.strategies.choice import Choice, Merge, Nothing, key_range
 from fjeld.maintenance.strategies.leveled import BOTTOM
 from fjeld.maintenance.strategies.size_tiered import UNLIMITED_BYTES
@@ -28,6 +29,7 @@ def major(state: PartitionState) -> Choice:
         drop_tombstones=True,
         smallest=smallest,
         largest=largest,
+        moved=wasteful(state),
     )
 
 

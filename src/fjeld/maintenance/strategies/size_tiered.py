@@ -43,7 +43,7 @@ def choose(state: PartitionState, running: Collection[Job], options: SizeTiered)
     return Nothing()
 
 
-def merge_runs(state: PartitionState, runs: Tables) -> Merge:
+def merge_runs(state: PartitionState, runs: Tables, moved: frozenset[int] = frozenset()) -> Merge:
     """Merge runs of level 0 that follow one another, newest first, into one.
 
     Tombstones are dropped where the oldest of all takes part: else they could hide something in an older one.
@@ -56,6 +56,7 @@ def merge_runs(state: PartitionState, runs: Tables) -> Merge:
         drop_tombstones=runs[-1] is state.levels[0][-1] and not any(state.levels[1:]),
         smallest=smallest,
         largest=largest,
+        moved=moved,
     )
 
 
