@@ -37,8 +37,6 @@ from tests.support import (
     traced,
 )
 
-assert bases  # a fixture
-
 ROOMY = {"memtable_bytes": 1 << 20, "journal_bytes": 1 << 20, "journals_max_bytes": 4 << 20}
 
 
