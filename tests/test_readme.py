@@ -18,6 +18,14 @@ def test_the_first_example_runs(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "monday"]
 
 
+def test_the_second_example_runs(tmp_path, monkeypatch):
+    example = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)[1]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "README.md", "exec"), {})
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in found if "replaced" not in name] == ["backups", "shop"]
+
+
 def test_the_commands_are_those_of_run():
     named = set(re.findall(r"^\./run (\w+)", README, re.MULTILINE))
     assert {"demo", "test"} <= named

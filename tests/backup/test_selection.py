@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fjeld.backup.selection import EVERYTHING, select
+from fjeld.manifest.blob_meta import BlobMeta
 from fjeld.manifest.state import PartitionState, TableMeta
 from fjeld.options import LEVELS, PartitionOptions
 
@@ -61,3 +64,52 @@ def test_a_range(keys, inside, crossing, level):
     assert [found.number for found in chosen.kept.levels[level]] == inside
     assert [(where, found.number) for where, found in chosen.crossing] == [(level, n) for n in crossing]
     assert (chosen.kept.id, chosen.kept.name) == (1, "a")
+
+
+def blob(number: int, entries: int) -> BlobMeta:
+    return BlobMeta(
+        number=number,
+        size_bytes=1000,
+        xxh128="0" * 32,
+        entries=entries,
+        raw_bytes=1,
+        stored_bytes=1,
+        created_ns=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("pointed", "keys", "inside", "blobs"),
+    [
+        # Each table has a file of its own, without garbage.
+        ({1: [(7, 2)], 2: [(8, 2)]}, (b"e", b"i"), [2], [8]),
+        # The file of the table inside holds a record of the one outside, or garbage.
+        ({1: [(7, 1)], 2: [(7, 1)]}, (b"e", b"i"), [], []),
+        ({2: [(8, 1)]}, (b"e", b"i"), [], []),
+        # Both that share a file are inside.
+        ({2: [(8, 1)], 3: [(8, 1)]}, (b"e", None), [2, 3], [8]),
+        # Table 2 shares a file with 1, which is outside, and another with 3, which so cannot stay either.
+        ({1: [(7, 1)], 2: [(7, 1), (8, 1)], 3: [(8, 1)]}, (b"e", None), [], []),
+        # All of it, garbage too.
+        ({1: [(7, 1)], 2: [(7, 1)], 3: [(8, 1)]}, EVERYTHING, [1, 2, 3], [7, 8]),
+    ],
+)
+def test_blob_files_bring_nothing_from_outside(pointed, keys, inside, blobs):
+    tables = tuple(
+        replace(
+            table, blobs=tuple((number, entries, 10) for number, entries in pointed.get(table.number, []))
+        )
+        for table in TABLES
+    )
+    levels = [()] * LEVELS
+    levels[3] = tables
+    state = PartitionState(
+        id=1, name="a", options=PartitionOptions(), levels=tuple(levels), blobs=(blob(7, 2), blob(8, 2))
+    )
+    chosen = select(state, keys)
+    kept = [table.number for table in chosen.kept.tables()]
+    others = [table.number for _, table in chosen.crossing]
+    assert kept == inside
+    assert [blob.number for blob in chosen.kept.blobs] == blobs
+    near = {table.number for table in TABLES} if keys == EVERYTHING else {2} if keys[1] else {2, 3}
+    assert set(kept) | set(others) == near

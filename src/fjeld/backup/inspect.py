@@ -46,7 +46,7 @@ class InspectedPartition:
     options: PartitionOptions
     tables: int
     size_bytes: int
-    """Of its tables."""
+    """Of its tables and blob files."""
     entries: int
     """In its tables: overwritten and removed ones that were not compacted yet count too."""
     tombstones: int
@@ -77,7 +77,7 @@ class Inspection:
     partitions: tuple[InspectedPartition, ...]
     """Sorted by name."""
     files: tuple[FileRecord, ...]
-    """Tables and finished journals: relative path, size in bytes, XXH3-128."""
+    """Tables, blob files and finished journals: relative path, size in bytes, XXH3-128."""
     journals: tuple[FileRecord, ...]
     """What opening replays: all journals from the floor on, with their sizes now; checksums of finished ones."""
     manifest: str
@@ -86,7 +86,7 @@ class Inspection:
 
     @property
     def size_bytes(self) -> int:
-        """Of all tables and journals."""
+        """Of all tables, blob files and journals."""
         tables = sum(partition.size_bytes for partition in self.partitions)
         return tables + sum(journal.size_bytes or 0 for journal in self.journals)
 
@@ -188,7 +188,7 @@ def _partition(state: PartitionState) -> InspectedPartition:
         name=state.name,
         options=state.options,
         tables=len(tables),
-        size_bytes=sum(table.size_bytes for table in tables),
+        size_bytes=sum(table.size_bytes for table in tables) + sum(blob.size_bytes for blob in state.blobs),
         entries=sum(table.entries for table in tables),
         tombstones=sum(table.tombstones + table.weak_tombstones for table in tables),
     )
