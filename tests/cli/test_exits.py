@@ -22,6 +22,7 @@ KINDS = [
     (errors.PoisonedError("x"), 9),
     (errors.ClosedError("x"), 10),
     (errors.ConflictError("x"), 10),
+    (errors.MisuseError("x"), 10),
     (errors.InvalidOptionError("x"), 2),
     (ValueError("x"), 2),
 ]

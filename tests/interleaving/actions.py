@@ -52,6 +52,7 @@ class World:
         self.before = content_of(self.keyspace)
         self.checkpoints: list[fjeld.CheckpointInfo] = []
         self.snapshots: list[tuple[fjeld.Snapshot, Content]] = []
+        self.reads: list[Content] = []
 
     def backup(self, **options: object) -> None:
         target = self.folder / f"checkpoint {threading.get_ident()} {len(self.checkpoints)}"
@@ -64,6 +65,11 @@ class World:
     def snapshot(self) -> None:
         snapshot = self.keyspace.snapshot()
         self.snapshots.append((snapshot, content_of(snapshot)))
+
+    def read(self) -> None:
+        """As another process would."""
+        with fjeld.open_readonly(self.path) as reader:
+            self.reads.append(content_of(reader))
 
 
 def nothing(content: Content) -> Content:
@@ -145,6 +151,7 @@ ACTIONS: dict[str, Action] = {
         (fjeld.ClosedError, KeyError),
     ),
     "snapshot": Action(World.snapshot),
+    "read": Action(World.read),
     "backup": Action(World.backup),
     "backup by copies": Action(lambda world: world.backup(link="never")),
     "backup after a flush": Action(lambda world: world.backup(flush=True)),

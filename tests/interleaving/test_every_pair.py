@@ -112,6 +112,7 @@ def possible(before: Content, *actions: tuple[Action, bool]) -> list[Content]:
 def check_taken(world: World) -> None:
     """Whatever was taken meanwhile is one of the states in between, whole."""
     everything = [world.before, *(action.effect(world.before) for action in ACTIONS.values())]
+    assert all(content in everything for content in world.reads)
     for info in world.checkpoints:
         content = content_at(info.path)
         assert content in everything

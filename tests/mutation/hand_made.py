@@ -225,8 +225,8 @@ MUTANTS = [
     ),
     Mutant(
         "damage passes for a torn tail",
-        "opening.py",
-        "            _require_unpersisted(engine.store, reader, later, last_seqno or version.seqno)\n",
+        "recovery/replaying.py",
+        "            _require_unpersisted(reader, later, open_journal, known)\n",
         "",
         "tests/crash/test_torn.py",
     ),

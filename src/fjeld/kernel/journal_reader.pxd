@@ -1,5 +1,6 @@
 # The reader's side of the write-ahead journal, and the decoder of its entries. FORMATS.md has the bytes.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
+from fjeld.kernel.journal_file cimport JournalBytes
 
 cdef struct Record:
     uint64_t seqno
@@ -20,12 +21,6 @@ cdef struct JournalEntry:
 
 # Decode the entry at *p and move *p behind it: 1; 0 at the end; -1 where there is no whole entry. Never reads past `end`.
 cdef int entry_next(const uint8_t **p, const uint8_t *end, JournalEntry *out) noexcept nogil
-
-cdef struct JournalBytes:       # private: the file in memory
-    uint8_t *data               # all of it; where the file has holes, zeros
-    uint64_t size_bytes
-    uint64_t data_end           # only zeros from here on
-    uint64_t number             # of the journal
 
 cdef class JournalReader:
     """Reads a journal, active or sealed. Not thread-safe."""

@@ -36,23 +36,15 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_store32,
     fj_store64,
 )
-from cython.cimports.fjeld.kernel.files import (
-    file_close,
-    file_next_data,
-    file_next_hole,
-    file_open_read,
-    file_pread,
-    file_size,
-)
 from cython.cimports.fjeld.kernel.journal import (
     JOURNAL_FORMAT,
     JOURNAL_HEADER_BYTES,
     RECORD_HEADER_BYTES,
     SEAL_ENTRIES,
 )
-from cython.cimports.libc import errno as e
+from cython.cimports.fjeld.kernel.journal_file import journal_read, journal_read_open
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
-from cython.cimports.libc.stdlib import calloc, free
+from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcmp, memcpy, memset
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
@@ -212,66 +204,7 @@ def _header_torn(f: cython.pointer[JournalBytes]) -> cython.bint:
     return at < _HEADER_BYTES and _all_zeros(f, at, min(f.size_bytes, _SECTOR_BYTES))
 
 
-# ---- the file ----
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _read_file(
-    f: cython.pointer[JournalBytes], path: cython.pointer[cython.const[cython.char]], has_tail: cython.bint
-) -> cython.int:
-    """The whole file into zeroed memory; with `has_tail` its holes (never written to) are not read."""
-    fd: cython.int = file_open_read(path)
-    if fd < 0:
-        return fd
-    status: cython.int = _read_open(f, fd, has_tail)
-    file_close(fd)
-    return status
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _read_open(f: cython.pointer[JournalBytes], fd: cython.int, has_tail: cython.bint) -> cython.int:
-    size: int64_t = file_size(fd)
-    if size < 0:
-        return cython.cast(cython.int, size)
-    f.data = cython.cast(cython.pointer[uint8_t], calloc(max(size, 1), 1))
-    if f.data == cython.NULL:
-        return -e.ENOMEM
-    f.size_bytes = size
-    return _read_extents(f, fd, has_tail)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _read_extents(f: cython.pointer[JournalBytes], fd: cython.int, has_tail: cython.bint) -> cython.int:
-    at: uint64_t = 0
-    while at < f.size_bytes:
-        start: int64_t = at
-        end: int64_t = f.size_bytes
-        if has_tail:
-            start = file_next_data(fd, at)
-            if start == -e.ENXIO:
-                break
-            if start < 0:  # the file system does not know
-                start = at
-            else:
-                end = file_next_hole(fd, start)
-                if end < 0 or end > cython.cast(int64_t, f.size_bytes):
-                    end = f.size_bytes
-        if start >= end:
-            break
-        got: int64_t = file_pread(fd, f.data + start, end - start, start)
-        if got < 0:
-            return got
-        f.data_end = start + got
-        if got < end - start:  # it became shorter: a journal that is being finished
-            f.size_bytes = f.data_end
-        at = end
-    return 0
+# ---- the reader ----
 
 
 @cython.final
@@ -324,9 +257,9 @@ class JournalReader:
         status: cython.int
         with cython.nogil:
             if fd >= 0:
-                status = _read_open(cython.address(fresh), fd, has_tail)
+                status = journal_read_open(cython.address(fresh), fd, has_tail)
             else:
-                status = _read_file(cython.address(fresh), text, has_tail)
+                status = journal_read(cython.address(fresh), text, has_tail)
         if status < 0:
             free(fresh.data)
             raise OSError(-status, os.strerror(-status), self.path)
