@@ -11,7 +11,6 @@ For asyncio: `import fjeld.aio`.
 """
 
 from fjeld.backup.checkpoint_folder import CheckpointFolder, DamagedCheckpoint, ExpireReport, KeptCheckpoint
-from fjeld.backup.checkpoint_verdict import CheckpointVerdict
 from fjeld.backup.file_checks import Problem
 from fjeld.backup.folder_space import CheckpointSpace, FolderSpace
 from fjeld.backup.info import CheckpointInfo
@@ -67,7 +66,6 @@ __all__ = [
     "CheckpointFolder",
     "CheckpointInfo",
     "CheckpointSpace",
-    "CheckpointVerdict",
     "ClosedError",
     "CompactionFilter",
     "ConflictError",

@@ -30,15 +30,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from fjeld.backup.checkpoint_file import read_checkpoint
-from fjeld.backup.checkpoint_verdict import CheckpointVerdict, verify_checkpoint
 from fjeld.backup.closed_keyspace import hold_closed
+from fjeld.backup.file_checks import Problem
 from fjeld.backup.folder_space import FolderSpace, measure
-from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.info import CHECKPOINT_NAME, CheckpointInfo
 from fjeld.backup.leftovers import remove_abandoned_stagings
-from fjeld.backup.progress import Progress
+from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.removal import finish_removals, remove_folder
+from fjeld.backup.report import VerifyReport, not_verified
 from fjeld.backup.retention import RetentionPolicy
-from fjeld.errors import CorruptionError, FjeldError, LockedError
+from fjeld.backup.verify import verify
+from fjeld.errors import CancelledError, CorruptionError, FjeldError, LockedError
 from fjeld.kernel import files
 from fjeld.sync_points import sync_point
 
@@ -208,20 +210,25 @@ class CheckpointFolder:
     # ---- housekeeping ----
 
     def verify(
-        self, *, progress: Progress | None = None, cancel: threading.Event | None = None
-    ) -> Sequence[CheckpointVerdict]:
-        """Read every file of every checkpoint and compare it with its checksum: a verdict for each, oldest first,
-        then for those that cannot even be read.
+        self,
+        *,
+        scan: bool = True,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Sequence[VerifyReport]:
+        """`fjeld.verify` of every checkpoint, oldest first, then of those that cannot even be listed: a report each.
 
-        progress: called as progress(done_checkpoints, all_checkpoints, done_bytes, total_bytes). cancel: set it and
-        the call raises CancelledError.
+        scan: also read all entries. progress: called as progress(done_checkpoints, all_checkpoints, done_bytes,
+        total_bytes). cancel: set it and the call raises CancelledError.
         """
         found, damaged = self._read()
-        verdicts = verify_checkpoint(found, progress, cancel)
-        return [
-            *verdicts,
-            *(CheckpointVerdict(path=each.path, checkpoint=None, problems=(each.error,)) for each in damaged),
-        ]
+        sizes = [sum(record.size_bytes or 0 for record in info.files) for info in found]
+        meter = Meter(len(sizes), sum(sizes), progress, cancel, what="verification")
+        reports = []
+        for info, size_bytes in zip(found, sizes, strict=True):
+            reports.append(_verified(info.path, scan, cancel))
+            meter.add(1, size_bytes)
+        return [*reports, *(_verified(each.path, scan, cancel, each.error) for each in damaged)]
 
     def expire(self, policy: RetentionPolicy, *, dry_run: bool = False) -> ExpireReport:
         """Remove the checkpoints that no rule of the policy keeps; never the newest. dry_run: only say which.
@@ -274,3 +281,18 @@ class CheckpointFolder:
                 done.append(taken)
         files.sync_directory(self._path)
         return [Path(path) for path in done]
+
+
+def _verified(
+    path: Path, scan: bool, cancel: threading.Event | None, known: BaseException | None = None
+) -> VerifyReport:
+    """known: why it could not be listed."""
+    try:
+        report = verify(path, scan=scan, cancel=cancel)
+    except CancelledError:
+        raise
+    except (FjeldError, OSError) as error:
+        return not_verified(path, str(error))
+    if report.ok and known is not None:
+        return replace(report, problems=(Problem(CHECKPOINT_NAME, None, str(known)),))
+    return report

@@ -8,7 +8,7 @@ from pathlib import Path
 from fjeld.backup.file_checks import Problem
 from fjeld.errors import CorruptionError
 
-__all__ = ["VerifyReport"]
+__all__ = ["VerifyReport", "not_verified"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +51,22 @@ class VerifyReport:
             first = self.problems[0]
             more = f" (and {len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
             raise CorruptionError(f"{first.what}{more}", path=self.path / first.path, offset=first.offset)
+
+
+def not_verified(path: Path, why: str) -> VerifyReport:
+    """The report of a folder that is not even recognised."""
+    return VerifyReport(
+        path=path,
+        kind="checkpoint",
+        in_use=None,
+        id=None,
+        seqno=None,
+        files_checked=0,
+        bytes_checked=0,
+        entries=None,
+        digest=None,
+        problems=(Problem(".", None, why),),
+        notes=(),
+        leftovers=(),
+        elapsed_seconds=0.0,
+    )
