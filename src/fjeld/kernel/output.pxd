@@ -3,9 +3,15 @@ from libc.stdint cimport uint8_t, uint64_t
 from fjeld.kernel.checksum cimport XXH3_state_t, XXH128_hash_t
 from fjeld.kernel.failure cimport Failure
 
+cdef extern from "system.h" nogil:
+    void fj_start_writing(int fd, uint64_t offset, uint64_t n)
+
 cdef enum:
     # Large enough that the system call costs nothing beside the copy, small enough to stay in the second-level cache.
     OUTPUT_BUFFER_BYTES = 256 << 10
+    # The disk begins to write so much behind the writer. Of a file of 16 MiB the sync at the end then waits for 1 ms where it
+    # waited for 10, all of it takes a fifth less time, and syncs of journals need not wait behind a large one.
+    WRITE_BEHIND_BYTES = 1 << 20
 
 cdef struct Output:
     int fd                      # -1: not open
@@ -13,6 +19,7 @@ cdef struct Output:
     uint8_t *buffer
     size_t buffered_bytes
     uint64_t written_bytes      # in the file, without what is buffered
+    uint64_t started_bytes      # of them, what the disk was told to write
     XXH3_state_t *hash          # over all of it, buffered or not
 
 # Create the file: it must not exist. ST_OK or a failure in f; output_close in any case.

@@ -98,6 +98,9 @@ def flush(o: cython.pointer[Output], f: cython.pointer[Failure]) -> cython.int:
     XXH3_128bits_update(o.hash, o.buffer, o.buffered_bytes)
     o.written_bytes += o.buffered_bytes
     o.buffered_bytes = 0
+    if o.written_bytes - o.started_bytes >= WRITE_BEHIND_BYTES:
+        fj_start_writing(o.fd, o.started_bytes, o.written_bytes - o.started_bytes)
+        o.started_bytes = o.written_bytes
     return ST_OK
 
 

@@ -56,6 +56,14 @@ static inline int fj_sync_all(int fd) {
     return (int)fj_result(fsync(fd));
 #endif
 }
+/* A hint: begin to write these bytes to the disk. It promises nothing, and is no part of any promise. */
+static inline void fj_start_writing(int fd, uint64_t offset, uint64_t n) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)!sync_file_range(fd, (off64_t)offset, (off64_t)n, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd, (void)offset, (void)n;
+#endif
+}
 /* The first n bytes of the file have blocks of their own. */
 static inline int fj_allocate(int fd, uint64_t n) {
 #ifdef __APPLE__
