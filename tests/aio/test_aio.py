@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,11 @@ import pytest
 import fjeld
 import fjeld.aio
 from fjeld.kernel import files
+from tests.aio.loops import in_loop, threads_used, until
 from tests.support import Gate, content_at, leftovers
 
 SYNC = fjeld.KeyspaceOptions(durability=fjeld.PersistMode.SYNC_DATA)
 PAIRS = [(b"%06d" % number, b"v%d" % number * 20) for number in range(3000)]
-
-
-def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test in a loop of its own; one that hangs fails."""
-
-    @functools.wraps(test)
-    def run(*args: Any, **kwargs: Any) -> None:
-        async def limited() -> None:
-            async with asyncio.timeout(60):
-                await test(*args, **kwargs)
-
-        asyncio.run(limited())
-
-    return run
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until the condition holds."""
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 @in_loop
@@ -243,19 +223,6 @@ async def test_a_wait_for_the_disk_does_not_hold_the_loop(
         assert not submitted, "what is in memory needs no thread"
         await p.insert(b"new", b"v")
         assert submitted == ["noted"], "only the sync"
-
-
-def threads_used(ks: fjeld.aio.AsyncKeyspace, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """From here on: what was handed to a thread."""
-    submitted: list[str] = []
-    submit = ks._bridge._pool.submit
-
-    def noted(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        submitted.append(getattr(function, "__name__", str(function)))
-        return submit(function, *args, **kwargs)
-
-    monkeypatch.setattr(ks._bridge._pool, "submit", noted)
-    return submitted
 
 
 @in_loop

@@ -5,10 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fjeld.aio.bridge import Bridge
-from fjeld.aio.partition import AsyncPartition, commit
-from fjeld.aio.shared_sync import SharedSync
-from fjeld.keyspace import Keyspace
+from fjeld.aio.partition import AsyncPartition
+from fjeld.aio.writer import Writer
 from fjeld.options import PersistMode
 
 if TYPE_CHECKING:
@@ -28,16 +26,12 @@ class AsyncBatch:
             batch.remove(users, b"alice")
     """
 
-    def __init__(
-        self, bridge: Bridge, keyspace: Keyspace, sync: SharedSync, durability: PersistMode | None
-    ) -> None:
+    def __init__(self, writer: Writer, durability: PersistMode | None) -> None:
         if durability is not None and not isinstance(durability, PersistMode):
             raise TypeError(f"durability must be a PersistMode, not {type(durability).__name__}")
-        self._bridge = bridge
-        self._keyspace = keyspace
-        self._sync = sync
+        self._writer = writer
         self._durability = durability
-        self._batch = keyspace.batch(durability=PersistMode.BUFFER)
+        self._batch = writer.batch()
 
     def insert(self, partition: AsyncPartition, key: Buffer, value: Buffer) -> None:
         """Put key = value into the batch."""
@@ -56,7 +50,7 @@ class AsyncBatch:
 
     async def commit(self) -> None:
         """Write it. A second commit is a ClosedError."""
-        await commit(self._bridge, self._keyspace, self._sync, self._batch, self._durability)
+        await self._writer.commit(self._batch, self._durability)
 
     def discard(self) -> None:
         """Forget it. Discarding twice, or after a commit, is fine."""

@@ -13,13 +13,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Bridge", "Pending"]
+from fjeld.errors import ClosedError
+
+__all__ = ["Bridge", "Closable", "Pending", "Runner", "call_in_loop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """What runs calls that may wait."""
+
+    async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
 
 
 class Bridge:
@@ -27,16 +36,42 @@ class Bridge:
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fjeld-aio")
+        self._closed = False
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Hand a call to a thread, when one is free."""
+        if self._closed:
+            raise ClosedError("the keyspace was closed: open it again")
+        return self._pool.submit(function, *args, **kwargs)
 
     async def run(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises, from a thread."""
-        return await asyncio.wrap_future(self._pool.submit(function, *args, **kwargs))
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    async def run_then(
+        self, then: Callable[[], object], function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `run`. When the thread has come to its end, or none was to be had, then() is called in the loop: before
+        the task goes on, and also where it was cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            running = self.submit(function, *args, **kwargs)
+        except BaseException:
+            then()
+            raise
+        running.add_done_callback(lambda _: call_in_loop(loop, then))
+        return await asyncio.wrap_future(running)
+
+    async def run_apart(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, by a thread of its own: for what may wait for other calls."""
+        return await asyncio.wrap_future(_thread_of_its_own(function, *args, **kwargs))
 
     async def open(
         self, function: Callable[P, T], close: Callable[[T], object], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """As `run`, for what has to be closed: where nobody waits for it any more, it is."""
-        running = self._pool.submit(function, *args, **kwargs)
+        running = self.submit(function, *args, **kwargs)
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
@@ -45,7 +80,7 @@ class Bridge:
 
     async def stoppable(self, function: Callable[[], T], stop: Callable[[], object]) -> T:
         """As `run`, for what can be told to stop: the cancelled task waits until it has."""
-        running = asyncio.wrap_future(self._pool.submit(function))
+        running = asyncio.wrap_future(self.submit(function))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -55,17 +90,35 @@ class Bridge:
                 running.exception()  # it was looked at: nobody else will
             raise
 
-    async def finish(self, function: Callable[[], object]) -> None:
-        """The last call, by a thread of its own: all others may be waiting for what it ends."""
-        last = ThreadPoolExecutor(1, thread_name_prefix="fjeld-aio-close")
-        running = asyncio.wrap_future(last.submit(function))
-        last.shutdown(wait=False)
+    async def finish(self, function: Callable[[], object], then: Callable[[], object] | None = None) -> None:
+        """The last call, by a thread of its own: all others may be waiting for what it ends. then() is called in the
+        loop afterwards, also where the task was cancelled.
+        """
+        last = _thread_of_its_own(function)
+        if then is not None:
+            loop = asyncio.get_running_loop()
+            last.add_done_callback(lambda _: call_in_loop(loop, then))
+        running = asyncio.wrap_future(last)
         self.close()
         await asyncio.shield(running)
 
     def close(self) -> None:
         """No more calls; those that run come to their end."""
+        self._closed = True
         self._pool.shutdown(wait=False)
+
+
+def _thread_of_its_own(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="fjeld-aio-apart")
+    running = pool.submit(function, *args, **kwargs)
+    pool.shutdown(wait=False)
+    return running
+
+
+def call_in_loop(loop: asyncio.AbstractEventLoop, function: Callable[[], object]) -> None:
+    """Call it in the loop, soon; from any thread. Where the loop has ended, nobody is left who needs it."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
 
 
 def _close(done: Future[T], close: Callable[[T], object]) -> None:
@@ -74,6 +127,8 @@ def _close(done: Future[T], close: Callable[[T], object]) -> None:
 
 
 class Closable(Protocol):
+    """What `async with` opens and closes."""
+
     async def __aenter__(self) -> Any: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

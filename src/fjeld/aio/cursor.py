@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fjeld.aio.bridge import Bridge
+from fjeld.aio.bridge import Runner
 from fjeld.kernel.cursor import Cursor
 
 if TYPE_CHECKING:
@@ -17,33 +18,36 @@ __all__ = ["AsyncCursor"]
 class AsyncCursor:
     """`fjeld.kernel.cursor.Cursor` with movements to be awaited. An async context manager; one task at a time."""
 
-    def __init__(self, bridge: Bridge, cursor: Cursor) -> None:
+    def __init__(self, bridge: Runner, cursor: Cursor) -> None:
         self._bridge = bridge
         self._cursor = cursor
 
     async def seek(self, key: Buffer) -> bool:
         """Stand on the first entry at or after key; whether there is one."""
-        return await self._bridge.run(self._cursor.seek, key)
+        return await self._move(lambda cursor: cursor.seek(key))
 
     async def seek_for_prev(self, key: Buffer) -> bool:
         """Stand on the last entry at or before key; whether there is one."""
-        return await self._bridge.run(self._cursor.seek_for_prev, key)
+        return await self._move(lambda cursor: cursor.seek_for_prev(key))
 
     async def seek_first(self) -> bool:
         """Stand on the first entry of the range; whether there is one."""
-        return await self._bridge.run(self._cursor.seek_first)
+        return await self._move(lambda cursor: cursor.seek_first())
 
     async def seek_last(self) -> bool:
         """Stand on the last entry of the range; whether there is one."""
-        return await self._bridge.run(self._cursor.seek_last)
+        return await self._move(lambda cursor: cursor.seek_last())
 
     async def next(self) -> bool:
         """Go to the next entry; whether there is one."""
-        return await self._bridge.run(self._cursor.next)
+        return await self._move(lambda cursor: cursor.next())
 
     async def prev(self) -> bool:
         """Go to the entry before; whether there is one."""
-        return await self._bridge.run(self._cursor.prev)
+        return await self._move(lambda cursor: cursor.prev())
+
+    async def _move(self, move: Callable[[Cursor], bool]) -> bool:
+        return await self._bridge.run(move, self._cursor)
 
     @property
     def valid(self) -> bool:

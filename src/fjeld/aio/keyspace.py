@@ -6,26 +6,31 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import fjeld.keyspace
 from fjeld.aio.batch import AsyncBatch
-from fjeld.aio.bridge import Bridge, Pending
+from fjeld.aio.bridge import Bridge, Closable, Pending
 from fjeld.aio.partition import AsyncPartition
 from fjeld.aio.shared_sync import SharedSync
 from fjeld.aio.snapshot import AsyncSnapshot
+from fjeld.aio.writer import Writer
 from fjeld.backup.info import CheckpointInfo
 from fjeld.backup.progress import Progress
 from fjeld.export.info import ExportInfo
 from fjeld.export.sink import FileObject
 from fjeld.keyspace import Keyspace
 from fjeld.options import KeyspaceOptions, PartitionOptions, PersistMode
+from fjeld.partition import Partition
 
-__all__ = ["AsyncKeyspace", "open"]
+__all__ = ["THREADS", "AsyncKeyspace", "open", "opened"]
 
 T = TypeVar("T")
+K = TypeVar("K")
+A = TypeVar("A", bound=Closable)
 
 THREADS = 4
 
@@ -37,6 +42,7 @@ class AsyncKeyspace:
         self._keyspace = keyspace
         self._bridge = bridge
         self._sync = SharedSync(bridge, keyspace)
+        self._writer = Writer(bridge, keyspace, self._sync)
 
     def __repr__(self) -> str:
         return f"<fjeld.aio.AsyncKeyspace of {self._keyspace!r}>"
@@ -72,13 +78,15 @@ class AsyncKeyspace:
         self, name: str, *, options: PartitionOptions | None = None, create: bool = True
     ) -> AsyncPartition:
         """Open the partition of this name, or create it with these options; see `Keyspace.partition`."""
+        return AsyncPartition(self._bridge, self._writer, await self._open_partition(name, options, create))
+
+    async def _open_partition(self, name: str, options: PartitionOptions | None, create: bool) -> Partition:
         try:
-            partition = self._keyspace.partition(name, options=options, create=False)
+            return self._keyspace.partition(name, options=options, create=False)
         except KeyError:
             if not create:
                 raise
-            partition = await self._bridge.run(self._keyspace.partition, name, options=options)
-        return AsyncPartition(self._bridge, self._keyspace, self._sync, partition)
+            return await self._bridge.run(self._keyspace.partition, name, options=options)
 
     def partitions(self) -> list[str]:
         """The names of all partitions, sorted."""
@@ -86,13 +94,13 @@ class AsyncKeyspace:
 
     async def drop_partition(self, name: str) -> None:
         """Remove a partition with all that is in it; KeyError where there is none."""
-        await self._bridge.run(self._keyspace.drop_partition, name)
+        await self._writer.run(self._keyspace.drop_partition, name)
 
     # ---- writing and reading ----
 
     def batch(self, *, durability: PersistMode | None = None) -> AsyncBatch:
         """An atomic batch across partitions: `async with ks.batch() as batch`."""
-        return AsyncBatch(self._bridge, self._keyspace, self._sync, durability)
+        return AsyncBatch(self._writer, durability)
 
     def snapshot(self) -> AsyncSnapshot:
         """The whole keyspace as it is now: `async with ks.snapshot() as snapshot`."""
@@ -203,20 +211,24 @@ def open(  # noqa: A001 - as fjeld.open
     threads: that wait for the disk on behalf of tasks.
     """
 
-    async def opened() -> AsyncKeyspace:
+    opening = partial(
+        fjeld.keyspace.open, path, options=options, create=create, error_if_exists=error_if_exists
+    )
+    return opened(opening, Keyspace.close, AsyncKeyspace, threads)
+
+
+def opened(
+    opening: Callable[[], K], close: Callable[[K], object], make: Callable[[K, Bridge], A], threads: int
+) -> Pending[A]:
+    """What a thread opens, made into something for a loop; close: where nobody waits for it any more."""
+
+    async def open_it() -> A:
         bridge = Bridge(threads)
         try:
-            keyspace = await bridge.open(
-                fjeld.keyspace.open,
-                Keyspace.close,
-                path,
-                options=options,
-                create=create,
-                error_if_exists=error_if_exists,
-            )
+            keyspace = await bridge.open(opening, close)
         except BaseException:
             bridge.close()
             raise
-        return AsyncKeyspace(keyspace, bridge)
+        return make(keyspace, bridge)
 
-    return Pending(opened)
+    return Pending(open_it)

@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from fjeld.aio.bridge import Bridge
 from fjeld.aio.reader import AsyncReader
-from fjeld.aio.shared_sync import SharedSync
-from fjeld.batch import Batch
-from fjeld.keyspace import Keyspace
-from fjeld.options import PartitionOptions, PersistMode
+from fjeld.aio.writer import Writer
+from fjeld.options import PartitionOptions
 from fjeld.partition import Partition
 
 if TYPE_CHECKING:
     from fjeld.kernel.core import Buffer
 
 __all__ = ["AsyncPartition"]
-
-# Larger batches go through a thread: a mebibyte takes the loop about a millisecond.
-LARGE_BATCH_ENTRIES = 4096
 
 
 class AsyncPartition(AsyncReader):
@@ -33,13 +28,12 @@ class AsyncPartition(AsyncReader):
 
     _reader: Partition
 
-    def __init__(self, bridge: Bridge, keyspace: Keyspace, sync: SharedSync, partition: Partition) -> None:
+    def __init__(self, bridge: Bridge, writer: Writer, partition: Partition) -> None:
         super().__init__(bridge, partition)
-        self._keyspace = keyspace
-        self._sync = sync
+        self._writer = writer
 
     def __repr__(self) -> str:
-        return f"<fjeld.aio.AsyncPartition {self.name!r} of {self._keyspace.path}>"
+        return f"<fjeld.aio.AsyncPartition {self.name!r} of {self._writer.keyspace.path}>"
 
     @property
     def partition(self) -> Partition:
@@ -64,28 +58,22 @@ class AsyncPartition(AsyncReader):
     async def remove(self, key: Buffer) -> None:
         """Remove key, whether or not it exists."""
         if not self._reader.remove_now(key):
-            batch = self._batch()
+            batch = self._writer.batch()
             batch.remove(self._reader, key)
-            await self._commit(batch)
+            await self._writer.commit(batch)
 
     async def remove_weak(self, key: Buffer) -> None:
         """Remove a key that was inserted once since it was last removed."""
-        batch = self._batch()
+        batch = self._writer.batch()
         batch.remove_weak(self._reader, key)
-        await self._commit(batch)
+        await self._writer.commit(batch)
 
     async def insert_many(self, pairs: Iterable[tuple[Buffer, Buffer]]) -> None:
         """Write all (key, value) pairs as one atomic batch."""
-        batch = self._batch()
+        batch = self._writer.batch()
         for key, value in pairs:
             batch.insert(self._reader, key, value)
-        await self._commit(batch)
-
-    async def _commit(self, batch: Batch) -> None:
-        await commit(self._bridge, self._keyspace, self._sync, batch, None)
-
-    def _batch(self) -> Batch:
-        return self._keyspace.batch(durability=PersistMode.BUFFER)
+        await self._writer.commit(batch)
 
     async def ingest(
         self, sorted_pairs: Iterable[tuple[Buffer, Buffer]] | AsyncIterable[tuple[Buffer, Buffer]]
@@ -95,9 +83,9 @@ class AsyncPartition(AsyncReader):
         The pairs may come from an async iterator too.
         """
         if not isinstance(sorted_pairs, AsyncIterable):
-            return await self._bridge.run(self._reader.ingest, cast(Any, sorted_pairs))
+            return await self._writer.ingest(self._reader, cast(Any, sorted_pairs))
         feed = _Feed()
-        ingesting = asyncio.ensure_future(self._bridge.run(self._reader.ingest, cast(Any, feed)))
+        ingesting = asyncio.ensure_future(self._writer.ingest(self._reader, cast(Any, feed)))
         try:
             await feed.fill(sorted_pairs, ingesting)
         except BaseException as error:
@@ -109,7 +97,7 @@ class AsyncPartition(AsyncReader):
 
     async def clear(self) -> None:
         """Remove everything, at once and atomically."""
-        await self._bridge.run(self._reader.clear)
+        await self._writer.run(self._reader.clear)
 
     async def flush(self) -> None:
         """Write what is in memory to tables; returns when it is there."""
@@ -130,19 +118,6 @@ class AsyncPartition(AsyncReader):
     def approximate_len(self) -> int:
         """About how many entries it has, at once."""
         return self._reader.approximate_len()
-
-
-async def commit(
-    bridge: Bridge, keyspace: Keyspace, sync: SharedSync, batch: Batch, durability: PersistMode | None
-) -> None:
-    """Write a batch (one of durability BUFFER), at once where nothing has to be waited for; then wait for the
-    sync, if it needs one. A cancelled task has written all of it or nothing.
-    """
-    mode = keyspace.options.durability if durability is None else durability
-    if len(batch) > LARGE_BATCH_ENTRIES or not batch.write_without_waiting():
-        await bridge.run(batch.commit)
-    if mode is not PersistMode.BUFFER:
-        await sync.persist(mode)
 
 
 class _Feed:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from fjeld.aio.bridge import Bridge
+from fjeld.aio.bridge import Runner
 from fjeld.aio.cursor import AsyncCursor
 from fjeld.aio.scan import AsyncScan
 from fjeld.kernel.digest import count_entries
@@ -27,7 +27,7 @@ class AsyncReader:
     waited for by a thread.
     """
 
-    def __init__(self, bridge: Bridge, reader: Reader) -> None:
+    def __init__(self, bridge: Runner, reader: Reader) -> None:
         self._bridge = bridge
         self._reader = reader
 
@@ -93,26 +93,31 @@ class AsyncReader:
         reverse: bool = False,
     ) -> AsyncScan[Entry]:
         """An async iterator over (key, value) with start <= key < stop (None: open), as of now."""
-        scan = self._reader.range(
-            start, stop, include_start=include_start, include_stop=include_stop, reverse=reverse
+        reader = self._reader
+        return self._scan(
+            lambda: reader.range(
+                start, stop, include_start=include_start, include_stop=include_stop, reverse=reverse
+            )
         )
-        return AsyncScan(self._bridge, scan)
 
     def prefix(self, prefix: Buffer, *, reverse: bool = False) -> AsyncScan[Entry]:
         """An async iterator over (key, value) of all keys that begin with `prefix`, as of now."""
-        return AsyncScan(self._bridge, self._reader.prefix(prefix, reverse=reverse))
+        return self._scan(lambda: self._reader.prefix(prefix, reverse=reverse))
 
     def items(self, *, reverse: bool = False) -> AsyncScan[Entry]:
         """An async iterator over all (key, value), as of now."""
-        return AsyncScan(self._bridge, self._reader.scan_items(reverse))
+        return self._scan(lambda: self._reader.scan_items(reverse))
 
     def keys(self, *, reverse: bool = False) -> AsyncScan[bytes]:
         """An async iterator over all keys, as of now."""
-        return AsyncScan(self._bridge, self._reader.scan_keys(reverse))
+        return self._scan(lambda: self._reader.scan_keys(reverse))
 
     def values(self, *, reverse: bool = False) -> AsyncScan[bytes]:
         """An async iterator over all values in the order of their keys, as of now."""
-        return AsyncScan(self._bridge, self._reader.scan_values(reverse))
+        return self._scan(lambda: self._reader.scan_values(reverse))
+
+    def _scan(self, make: Callable[[], Scan[T]]) -> AsyncScan[T]:
+        return AsyncScan(self._bridge, make())
 
     def __aiter__(self) -> Any:
         return self.keys().__aiter__()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
-from fjeld.aio.bridge import Bridge
+from fjeld.aio.bridge import Runner
 from fjeld.kernel.scan import Scan
 
 __all__ = ["AsyncScan"]
@@ -21,7 +21,7 @@ ENTRIES_BY_THREAD = 1024
 class AsyncScan(Generic[T]):
     """Entries in order, as of its creation: `async for entry in scan`. One task, once; may be dropped half-way."""
 
-    def __init__(self, bridge: Bridge, scan: Scan[T]) -> None:
+    def __init__(self, bridge: Runner, scan: Scan[T]) -> None:
         self._bridge = bridge
         self._scan = scan
 
@@ -29,13 +29,17 @@ class AsyncScan(Generic[T]):
         """Lists of entries, up to so many each, none of them empty: less work for each entry than one by one."""
         ended = False
         while not ended:
-            chunk, ended = self._scan.take(min(entries, ENTRIES_NOW), False)
+            chunk, ended = await self._take_now(min(entries, ENTRIES_NOW))
             if not chunk and not ended:
                 chunk, ended = await self._bridge.run(self._scan.take, entries)
             elif not ended:
                 await asyncio.sleep(0)  # others have their turn, however much is in memory
             if chunk:
                 yield chunk
+
+    async def _take_now(self, entries: int) -> tuple[list[T], bool]:
+        """What can be had at once, and whether it is the end."""
+        return self._scan.take(entries, False)
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async for chunk in self.chunks():

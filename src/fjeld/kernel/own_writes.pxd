@@ -32,4 +32,6 @@ cdef class OwnWrites:
     cdef int cut(self, size_t length, uint32_t count, Py_ssize_t cores) except -1
     cdef int settle(self, str how) except -1
     cdef int write_in_turn(self) except -1
+    cdef int write_in_turn_now(self) except -1
+    cdef int go_to(self, unsigned long thread) except -1
     cdef int check_reads(self, uint64_t since) except -1

@@ -30,6 +30,7 @@ from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memta
 from cython.cimports.fjeld.kernel.merge import FJ_OWN_TAG
 from cython.cimports.fjeld.kernel.read_set import ReadSet
 from cython.cimports.fjeld.kernel.turn import Turn
+from cython.cimports.fjeld.kernel.view import NOT_NOW
 from cython.cimports.fjeld.kernel.write_batch import WriteBatch
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.string import memcmp
@@ -39,6 +40,9 @@ from fjeld.errors import ClosedError, MisuseError
 # Up to so many entries are searched one by one: as fast as making an index, and mostly there are no more.
 FEW = cython.declare(uint32_t, 16)
 FEW_BYTES = cython.declare(cython.size_t, 4096)
+
+# Of what was read, for a commit that must not wait: checking more takes above a tenth of a millisecond.
+LIGHT_BYTES = cython.declare(uint64_t, 32 << 10)
 
 
 @cython.cclass
@@ -271,6 +275,42 @@ class OwnWrites:
         ):
             self.batch.commit.persist(seqno)
 
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def write_in_turn_now(self) -> cython.int:
+        """As `write_in_turn`, or NOT_NOW: where it would have to wait, or check much."""
+        reads: ReadSet
+        weight: uint64_t = 0
+        for reads in self.read_sets:
+            weight += reads.weight
+        if weight > LIGHT_BYTES or not self.turn.try_take(0):
+            return NOT_NOW
+        try:
+            for reads in self.read_sets:
+                if reads.may_need_disk(self.since):
+                    return NOT_NOW
+            self.check_reads(self.since)
+            return self.batch.write(0, False)
+        finally:
+            self.turn.give(0)
+
+    def commit_now(self):
+        """As `commit`, not persisted, and it never waits: False, and nothing has happened, where it would."""
+        self.enter()
+        status: cython.int = 0
+        try:
+            if self.batch.commit.attention & ATTEND_REFUSE:
+                self.batch.commit.control.check_open()
+            if self.batch.count:
+                status = self.batch.write(0, False) if self.holds_turn else self.write_in_turn_now()
+        except BaseException:
+            self.settle("rolled back, because its commit failed")
+            raise
+        if status == NOT_NOW:
+            return False
+        self.settle("committed")
+        return True
+
     def rollback(self):
         """Forget all of it, and end."""
         self.enter()
@@ -301,9 +341,31 @@ class OwnWrites:
         """
         if self.ended is not None:
             self.refuse_use()
-        self.thread = cython.cast(cython.ulong, PyThread_get_thread_ident())
+        self.go_to(cython.cast(cython.ulong, PyThread_get_thread_ident()))
+
+    def hand_to(self, thread: int):
+        """The thread of this ident takes it over, as by `adopt`. Nothing where it has ended."""
+        if self.ended is None:
+            self.enter()
+            self.go_to(thread)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def go_to(self, thread: cython.ulong) -> cython.int:
+        self.thread = thread
         if self.holds_turn:
-            self.turn.follow(cython.cast(cython.size_t, cython.cast(cython.pointer[cython.void], self)))
+            self.turn.follow(
+                cython.cast(cython.size_t, cython.cast(cython.pointer[cython.void], self)), thread
+            )
+        return 0
+
+    def hold_now(self) -> bool:
+        """Have the turn until the end, if it is free: whether it was. Requires: nothing was read or written yet."""
+        self.enter()
+        self.holds_turn = self.turn.try_take(
+            cython.cast(cython.size_t, cython.cast(cython.pointer[cython.void], self))
+        )
+        return self.holds_turn
 
     def watch_reads(self, since: int, read_sets: list, at_end: object):
         """Make it an optimistic one: its commit checks that nothing in the read sets has changed after `since`."""

@@ -8,6 +8,6 @@ cdef class Turn:
 
     cdef int refuse(self) except -1
     cdef int take(self, size_t holder) except -1
-    cdef bint try_take(self) except -1
+    cdef bint try_take(self, size_t holder) except -1
     cdef int give(self, size_t holder) except -1
-    cdef int follow(self, size_t holder) except -1
+    cdef int follow(self, size_t holder, unsigned long thread) except -1

@@ -51,11 +51,11 @@ class Turn:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def try_take(self) -> cython.bint:
-        """As `take` for a single operation, without waiting: whether it was free. Also where this thread has it."""
+    def try_take(self, holder: cython.size_t) -> cython.bint:
+        """As `take`, without waiting: whether it was free. Also where this thread has it."""
         if not self.lock.acquire(False):
             return False
-        self.holder = 0
+        self.holder = holder
         self.thread = cython.cast(cython.ulong, PyThread_get_thread_ident())
         return True
 
@@ -76,10 +76,12 @@ class Turn:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def follow(self, holder: cython.size_t) -> cython.int:
-        """The transaction that has the turn goes on in the calling thread."""
-        if self.holder == holder:
-            self.thread = cython.cast(cython.ulong, PyThread_get_thread_ident())
+    def follow(self, holder: cython.size_t, thread: cython.ulong) -> cython.int:
+        """The transaction that has the turn goes on in this thread. Nothing where it has it no more."""
+        fj_spin_lock(cython.address(self.guard))
+        if self.thread != 0 and self.holder == holder:
+            self.thread = thread
+        fj_spin_unlock(cython.address(self.guard))
         return 0
 
     def __enter__(self):

@@ -22,7 +22,7 @@ def write_in_turn(
     status: cython.int
     if wait:
         turn.take(0)
-    elif not turn.try_take():
+    elif not turn.try_take(0):
         return NOT_NOW
     try:
         status = put_one(core, kind, key, value, wait, cython.address(seqno))
@@ -46,6 +46,16 @@ def write_batch_in_turn(turn: Turn, batch: WriteBatch, durable: object = None) -
         turn.give(0)
     if not empty:
         persist_due(batch.commit, -1 if durable is None else bool(durable), seqno)
+
+
+def write_batch_if_free(turn: Turn, batch: WriteBatch) -> bool:
+    """As `WriteBatch.write_without_waiting`: False, and nothing has happened, also where the turn is not free."""
+    if not turn.try_take(0):
+        return False
+    try:
+        return WriteBatch.write_without_waiting(batch)
+    finally:
+        turn.give(0)
 
 
 def write_decided(turn: Turn, batch: WriteBatch, decide: object) -> object:

@@ -11,7 +11,7 @@ from fjeld.ingestion import Pairs
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.core import Access
 from fjeld.kernel.turn import Turn
-from fjeld.kernel.turn_writes import write_batch_in_turn, write_decided
+from fjeld.kernel.turn_writes import write_batch_if_free, write_batch_in_turn, write_decided
 from fjeld.kernel.write_batch import WriteBatch
 from fjeld.maintenance.live_partition import LivePartition
 from fjeld.options import PersistMode
@@ -172,3 +172,7 @@ class DirectBatch(Batch):
         """Write it. A second commit is a ClosedError."""
         durable = None if self._durability is None else self._durability is not PersistMode.BUFFER
         write_batch_in_turn(self._turn, self, durable)
+
+    def write_without_waiting(self) -> bool:
+        """As of `WriteBatch`; False also where the turn is not free."""
+        return write_batch_if_free(self._turn, self)

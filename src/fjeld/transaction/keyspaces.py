@@ -71,6 +71,24 @@ class _Transactional(Keyspace):
         """
         return self.snapshot()
 
+    def hold_turn(self, durability: PersistMode | None = None) -> Transaction:
+        """A write transaction that has the turn from now to its end; waits for it. For any kind of keyspace."""
+        engine = self._engine
+        if engine.closed:
+            engine.check_open()
+        transaction = Transaction(engine.commit, self._turn, True, is_durable(durability))
+        if engine.closed:  # while it waited
+            transaction.rollback()
+            engine.check_open()
+        return transaction
+
+    def hold_turn_now(self, durability: PersistMode | None = None) -> Transaction | None:
+        """As `hold_turn`, without waiting: None where the turn is not free."""
+        engine = self._engine
+        engine.check_open()
+        transaction = Transaction(engine.commit, self._turn, False, is_durable(durability))
+        return transaction if transaction.hold_now() else None
+
     def drop_partition(self, name: str) -> None:
         """As of `Keyspace`; waits for its turn."""
         self._engine.check_open()
@@ -96,14 +114,7 @@ class TxKeyspace(_Transactional):
         durability: of its commit; None: as the keyspace's option says. MisuseError where this thread has one
         open.
         """
-        engine = self._engine
-        if engine.closed:
-            engine.check_open()
-        transaction = Transaction(engine.commit, self._turn, True, is_durable(durability))
-        if engine.closed:  # while it waited
-            transaction.rollback()
-            engine.check_open()
-        return transaction
+        return self.hold_turn(durability)
 
     def transact(
         self, function: Callable[[Transaction], T], *, retries: int = 0, durability: PersistMode | None = None
@@ -113,7 +124,7 @@ class TxKeyspace(_Transactional):
 
         retries: for the same call on an OptimisticTxKeyspace; here nothing conflicts.
         """
-        _check_retries(retries)
+        check_retries(retries)
         with self.write_tx(durability) as transaction:
             return function(transaction)
 
@@ -156,7 +167,7 @@ class OptimisticTxKeyspace(_Transactional):
         On a conflict it is run again, up to `retries` times, each after a longer random pause; then the
         ConflictError is raised. So the function must do nothing that cannot be done twice.
         """
-        _check_retries(retries)
+        check_retries(retries)
         attempt = 0
         while True:
             try:
@@ -169,7 +180,7 @@ class OptimisticTxKeyspace(_Transactional):
             attempt += 1
 
 
-def _check_retries(retries: int) -> None:
+def check_retries(retries: int) -> None:
     if operator.index(retries) < 0:
         raise ValueError(f"retries must not be negative, it is {retries}")
 
