@@ -224,7 +224,12 @@ async def test_many_tasks_count(opening: Opening, path: Path) -> None:
 async def test_optimistic_transactions_conflict_and_are_run_again(path: Path) -> None:
     async with fjeld.aio.open_optimistic_tx(path) as ks:
         pauses: list[int] = []
-        ks._backoff = Backoff(random=lambda: pauses.append(1) or 0.0)  # type: ignore[func-returns-value]
+
+        def no_chance() -> float:
+            pauses.append(1)
+            return 0.0
+
+        ks._backoff = Backoff(random=no_chance)
         p = await ks.partition("p")
         one, other = await ks.write_tx(), await ks.write_tx()
         await (await one.partition("p")).update_fetch(b"n", plus_one)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -273,6 +273,7 @@ async def test_writing_past_ones_own_transaction_is_an_error(path: Path) -> None
                 lambda: p.insert(b"k", b"v"),
                 lambda: p.take(b"k"),
                 lambda: p.ingest([(b"k", b"v")]),
+                lambda: p.ingest(pairs()),
                 p.clear,
                 batch.commit,
                 lambda: ks.drop_partition("p"),
@@ -326,6 +327,32 @@ async def test_tasks_that_use_one_transaction_come_one_after_the_other(opening: 
             assert await p.items().to_list() == [(b"a", b"1"), (b"b", b"2"), (b"n", b"2")]
             cursor.close()
         assert await (await ks.partition("p")).get(b"n") == b"2"
+
+
+@in_loop
+@both
+async def test_a_transaction_is_for_one_loop(opening: Opening, path: Path) -> None:
+    async with opening(path) as ks, ks.write_tx() as tx:
+        p = await tx.partition("p")
+        for use in (
+            lambda: p.get(b"k"),
+            lambda: p.insert(b"k", b"v"),
+            p.count,
+            tx.commit,
+            lambda: p.take(b"k"),
+        ):
+            with pytest.raises(fjeld.MisuseError, match="loop"):
+                await asyncio.to_thread(lambda use=use: asyncio.run(in_task(use)))
+        await p.insert(b"k", b"v")
+        assert tx.is_open
+
+
+async def in_task(use: Callable[[], Any]) -> None:
+    await use()
+
+
+async def pairs() -> AsyncIterator[tuple[bytes, bytes]]:
+    yield b"k", b"v"
 
 
 async def made_savepoint(tx: fjeld.aio.AsyncTransaction) -> fjeld.aio.AsyncSavepoint:

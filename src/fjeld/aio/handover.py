@@ -20,6 +20,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from fjeld.aio.bridge import Bridge
 from fjeld.aio.loop_turn import Lease
+from fjeld.errors import MisuseError
 from fjeld.transaction.transaction import Transaction
 
 __all__ = ["Handover", "Later"]
@@ -69,7 +70,11 @@ class Handover:
         self._put_off: list[Later[object]] = []
 
     def enter(self) -> bool:
-        """May the current task use it in the loop, up to its next await? Else: `await home()`."""
+        """May the current task use it in the loop, up to its next await? Else: `await home()`. MisuseError in another
+        loop.
+        """
+        if threading.get_ident() != self._thread:
+            raise MisuseError("this transaction was begun in another event loop: begin one in each")
         if self.lease is not None:
             self.lease.follow()
         return not self._lock.locked()
@@ -115,8 +120,8 @@ class Handover:
             self._lock.release()
 
     async def __aenter__(self) -> Handover:
-        await self._lock.acquire()
         self.enter()
+        await self._lock.acquire()
         return self
 
     async def __aexit__(

@@ -82,6 +82,7 @@ class AsyncPartition(AsyncReader):
 
         The pairs may come from an async iterator too.
         """
+        self._writer.check()
         if not isinstance(sorted_pairs, AsyncIterable):
             return await self._writer.ingest(self._reader, cast(Any, sorted_pairs))
         feed = _Feed()

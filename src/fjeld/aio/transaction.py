@@ -87,6 +87,7 @@ class AsyncTransaction:
         """
         handover = self._handover
         transaction = handover.transaction
+        handover.enter()
         try:
             await handover.home()
             durable = transaction.writes > 0 and self._mode is not PersistMode.BUFFER

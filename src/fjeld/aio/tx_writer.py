@@ -59,9 +59,12 @@ class TxWriter(Writer):
         lease = await self.turn.take()
         return await self.bridge.run_then(lease.give, function, *args, **kwargs)
 
+    def check(self) -> None:
+        """MisuseError where this task has a transaction open that has the turn."""
+        self.turn.check()
+
     async def ingest(self, partition: Partition, pairs: Pairs) -> int:
         """By a thread of its own: it takes the turn at its end, and others write while it reads the pairs."""
-        self.turn.check()
         return await self.bridge.run_apart(partition.ingest, pairs)
 
     async def hold_turn(self, durability: PersistMode | None) -> AsyncTransaction:

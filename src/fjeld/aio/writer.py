@@ -59,6 +59,9 @@ class Writer:
         """A call that writes and may wait for other writers."""
         return await self.bridge.run(function, *args, **kwargs)
 
+    def check(self) -> None:
+        """MisuseError where this task would wait for itself."""
+
     async def ingest(self, partition: Partition, pairs: Pairs) -> int:
         """`Partition.ingest` by a thread."""
         return await self.bridge.run(partition.ingest, pairs)
