@@ -73,13 +73,13 @@ async def test_the_loop_goes_on_while_a_foreign_thread_has_the_turn(
             waiting = [
                 asyncio.create_task(work)
                 for work in (
+                    q.clear(),
                     in_transaction(0),
                     p.insert(b"one", b"v"),
                     p.insert_many([(b"many", b"v")]),
                     p.remove(b"k"),
                     batch.commit(),
                     p.update_fetch(b"n", plus_one),
-                    q.clear(),
                     ks.drop_partition("q"),
                     in_transaction(1),
                 )
