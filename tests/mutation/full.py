@@ -1,30 +1,57 @@
-"""The long run: ./run evidence mutation [--file backup/linker.py ...] [--processes 1]
+"""The long run: ./run evidence mutation [--file backup/linker.py ...] [--sample 200 --seed 1] [--processes 1]
 
 Changes backup/ and manifest/ (or the files given) by every rule of the mutator, one change at a time, and runs the
-tests of that room. Mutants that no test notices are listed; docs/EVIDENCE.md says of each why it may live.
+tests of that file, then those of its room. Mutants that no test notices are listed; docs/EVIDENCE.md says of each why
+it may live. --sample: so many of them, chosen by the seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import random
 import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from tests.mutation.harness import SOURCE, Copy
+from tests.mutation.harness import ROOT, SOURCE, Copy
 from tests.mutation.mutator import Mutation, mutations
 
 TESTS = {
-    "backup": ["tests/backup", "tests/test_bad_input.py", "tests/interleaving/test_backup_interleavings.py"],
+    "backup": [
+        "tests/backup",
+        "tests/test_bad_input.py",
+        "tests/interleaving/test_backup_interleavings.py",
+        "tests/fault/test_copy_faults.py",
+        "tests/crash/test_restore_cuts.py",
+    ],
     "manifest": ["tests/manifest", "tests/corruption/test_open_corrupt.py", "tests/crash/test_states.py"],
     "journal": ["tests/journal", "tests/crash/test_torn.py", "tests/crash/test_states.py"],
 }
 """Of each room, the fastest first."""
 
+TESTS_OF = {
+    "backup/restore_staging.py": ["tests/backup/test_restore.py"],
+    "backup/swap.py": ["tests/backup/test_restore.py"],
+    "backup/removal.py": ["tests/backup/test_checkpoint_folder.py"],
+    "backup/leftovers.py": ["tests/backup/test_checkpoint_folder.py"],
+    "backup/making.py": ["tests/backup/test_variants.py", "tests/backup/test_verified.py"],
+    "backup/file_check.py": ["tests/backup/test_verified.py"],
+    "backup/file_checks.py": ["tests/backup/test_verify.py"],
+    "backup/report.py": ["tests/backup/test_verify.py"],
+}
+"""Of a file, what is to notice its mutants first; else the test of its name."""
+
 Work = tuple[str, Mutation]
+
+
+def tests_of(file: str) -> list[str]:
+    """Those of the file, then those of its room."""
+    room, name = file.split("/")
+    own = TESTS_OF.get(file, [f"tests/{room}/test_{name}"])
+    return [test for test in own if (ROOT / test).exists()] + TESTS[room]
 
 
 def kill(work: Work) -> tuple[Work, str | None, float]:
@@ -34,13 +61,15 @@ def kill(work: Work) -> tuple[Work, str | None, float]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Copy(Path(folder))
         with copy.changed(file, mutation.text):
-            found = copy.fails(TESTS[file.split("/")[0]], Path(folder))
+            found = copy.fails(tests_of(file), Path(folder))
     return work, found, time.monotonic() - started
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run evidence mutation", description=__doc__)
     parser.add_argument("--file", action="append", help="relative to src/fjeld")
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     chosen = parser.parse_args()
     names = chosen.file or [
@@ -54,8 +83,11 @@ def main() -> int:
                 f"{room}: its tests fail anyway"
             )
     works = [(name, mutation) for name in names for mutation in mutations(SOURCE / name)]
+    count = len(works)
+    if chosen.sample is not None:
+        works = random.Random(chosen.seed).sample(works, min(chosen.sample, count))
     totals: Counter[str] = Counter()
-    print(f"{len(works)} mutants of {len(names)} files", flush=True)
+    print(f"{len(works)} of {count} mutants of {len(names)} files", flush=True)
     with multiprocessing.get_context("fork").Pool(chosen.processes) as pool:
         for (file, mutation), found, seconds in pool.imap_unordered(kill, works):
             totals["killed" if found else "survived"] += 1
