@@ -21,14 +21,17 @@ from pathlib import Path
 import fjeld
 from fjeld.kernel import files
 from tests.crash.disk import Disk, Tree, every_loss
-from tests.crash.life import state_of
+from tests.crash.life import FOLDER, state_of
 from tests.crash.workloads import record
 from tests.small import small_options
 from tests.support import Event, content_of, traced
 
 # What a trace shows that changes nothing on disk.
 SILENT = {"open", "read", "close", "map", "populate", "lock", "seal"}
-STAGING = ".fjeld-staging"
+UNFINISHED = (".fjeld-staging", ".fjeld-removing")
+EXPORT = "export"
+FOLDERS = "folder"
+"""The name of a folder of checkpoints: what is in it counts as if it were beside it."""
 
 
 @dataclass
@@ -38,6 +41,9 @@ class Promises:
     begun: int = 0
     kept: int = 0
     taken: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    aside: int = -1
+    """The state after so many operations is somewhere."""
 
     def note(self, event: Event) -> bool:
         """Whether the event is a mark."""
@@ -45,8 +51,15 @@ class Promises:
             return False
         word, rest = event[1].rsplit("/mark ", 1)[1].split(" ", 1)
         what = rest.rsplit(" ", 1)[0]
+        name = what.replace(FOLDER, "/")
         if word == "taken":
-            self.taken.add(what)
+            self.taken.add(name)
+        elif word == "going":
+            self.taken.discard(name)
+        elif word == "gone":
+            self.gone.add(name)
+        elif word == "aside":
+            self.aside = int(what)
         elif word == "begun":
             self.begun = int(what)
         else:
@@ -190,13 +203,20 @@ class Explorer:
     def _check(self, tree: Tree, promises: Promises, where: str) -> None:
         folders = dict(_apart(tree))
         for name in {"keyspace", *promises.taken, *folders}:
-            if name.endswith(STAGING):
+            if name.endswith(UNFINISHED):
                 continue
             problem = self._problem_of(name, folders.get(name), promises)
             if problem:
                 self._report(f"{where}: {name}: {problem}", folders.get(name))
+        if promises.aside >= 0 and not any(
+            promises.aside in self._history.states.get(self._met.get(_key(tree), 0), [])
+            for tree in folders.values()
+        ):
+            self._report(f"{where}: what was replaced is nowhere", None)
 
     def _problem_of(self, name: str, tree: Tree | None, promises: Promises) -> str | None:
+        if tree is not None and name in promises.gone:
+            return "it is there again"
         if tree is None:
             lost = name in promises.taken or (name == "keyspace" and promises.kept > 0)
             return "it is gone" if lost else None
@@ -209,6 +229,8 @@ class Explorer:
     def _broken(self, name: str, state: int, promises: Promises) -> str | None:
         """What is wrong with a state that was found."""
         lengths = self._history.states.get(state, [])
+        if name not in self._checkpoints and name != "keyspace":  # not named yet, in exchange, or kept aside
+            return None if lengths else "it holds what never was"
         if name != "keyspace":
             return (
                 None
@@ -222,7 +244,7 @@ class Explorer:
         return None
 
     def _open(self, tree: Tree, name: str, promises: Promises) -> int:
-        key = hash(tuple(tree.items()))
+        key = _key(tree)
         found = self._met.get(key)
         if found is None:
             self.findings.opened += 1
@@ -243,7 +265,7 @@ class Explorer:
     def _path(self, name: str) -> str:
         folder = self.folder / "state"
         folder.mkdir(exist_ok=True)
-        return f"{folder}/{name}"
+        return f"{folder}/{name.replace('/', FOLDER)}"
 
     # ---- the power goes again while the state is being recovered ----
 
@@ -276,7 +298,7 @@ class Explorer:
     def _check_again(self, tree: Tree | None, shown: int | None, promises: Promises, where: str) -> None:
         problem = self._problem_of("keyspace", tree, promises)
         if problem is None and tree is not None and shown is not None:
-            if self._met[hash(tuple(tree.items()))] != shown:
+            if self._met[_key(tree)] != shown:
                 problem = "what recovery had shown is gone"
         if problem:
             self._report(f"{where}: {problem}", tree)
@@ -290,18 +312,32 @@ class Explorer:
             shutil.rmtree(self._keep / "unused")
 
 
+def _key(tree: Tree) -> int:
+    return hash(tuple(tree.items()))
+
+
 def _state_in(path: str) -> int:
+    if os.listdir(path) == [EXPORT]:
+        fjeld.import_from(f"{path}/{EXPORT}", f"{path}/imported")
+        path = f"{path}/imported"
     with fjeld.open(path, options=small_options()) as keyspace:
         return state_of(content_of(keyspace))
 
 
 def _apart(tree: Tree) -> Iterator[tuple[str, Tree]]:
-    """The folders at the top."""
+    """The folders at the top, those in a folder of checkpoints, and exports."""
     folders: dict[str, Tree] = {}
     for path, data in tree.items():
         head, _, rest = path.partition("/")
+        if head == FOLDERS:
+            if not rest:
+                continue
+            inner, _, rest = rest.partition("/")
+            head = f"{head}/{inner}"
         if data is None and not rest:
             folders[head] = {}
         elif rest:
             folders[head][rest] = data
+        elif head.startswith(EXPORT):
+            folders[head] = {EXPORT: data}
     return iter(folders.items())

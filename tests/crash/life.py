@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import fjeld
 from fjeld.kernel import files
@@ -18,6 +19,8 @@ from tests.small import SMALL_PARTITION, small_options
 from tests.support import Content, Event, abandon, content_of, settle
 
 SYNC = fjeld.PersistMode.SYNC_DATA
+FOLDER = "|"
+"""Stands for / in marks."""
 Writes = Mapping[str, Mapping[bytes, bytes | None]]
 """By partition and key: the value, or None for a removal."""
 
@@ -26,6 +29,19 @@ def state_of(content: Content) -> int:
     return hash(
         tuple((name, tuple(sorted(entries.items()))) for name, entries in sorted(content.items()) if entries)
     )
+
+
+def _with(content: Content, writes: Writes) -> Content:
+    """The content after the writes."""
+    after = {name: dict(entries) for name, entries in content.items()}
+    for name, entries in writes.items():
+        for key, value in entries.items():
+            after.setdefault(name, {})
+            if value is None:
+                after[name].pop(key, None)
+            else:
+                after[name][key] = value
+    return after
 
 
 class History:
@@ -47,8 +63,15 @@ class Life:
 
     mark begun N      operation N may have an effect from here on
     mark kept N       a power cut from here on leaves N operations at least
-    mark taken NAME   the same of a checkpoint
+    mark taken NAME   the same of a checkpoint, of what was restored or imported, and of an export
+    mark going NAME   it may go from here on
+    mark gone NAME    it is gone
+    mark aside N      the state after N operations is somewhere, whatever takes its place
+    mark aside -1     ... no more
     """
+
+    open_as: Callable[..., Any] = staticmethod(fjeld.open)
+    """What opens the keyspace: of any kind."""
 
     def __init__(self, root: Path, chance: random.Random, **options: object) -> None:
         self.root = root
@@ -69,7 +92,7 @@ class Life:
         return self.root / "keyspace"
 
     def open(self) -> None:
-        self.keyspace = fjeld.open(self.path, options=small_options(**self._options))
+        self.keyspace = type(self).open_as(self.path, options=small_options(**self._options))
 
     def mark(self, what: str) -> None:
         files.make_directory(self.root / f"mark {what} {next(self._marks)}")
@@ -90,15 +113,8 @@ class Life:
             self.kept()
 
     def batch(self, writes: Writes, *, durable: bool = False) -> None:
-        content = {name: dict(entries) for name, entries in self.history.content.items()}
+        content = _with(self.history.content, writes)
         partitions = {name: self.partition(name) for name in writes}
-        for name, entries in writes.items():
-            for key, value in entries.items():
-                content.setdefault(name, {})
-                if value is None:
-                    content[name].pop(key, None)
-                else:
-                    content[name][key] = value
 
         def perform() -> None:
             with self.keyspace.batch(durability=SYNC if durable else None) as batch:
@@ -111,6 +127,8 @@ class Life:
 
         self._operation(content, perform, kept=durable)
 
+    write_as: Callable[..., None] = batch
+
     def write(self, count: int = 1, *, durable: bool = False) -> None:
         """Batches over two partitions, each unlike all others."""
         for _ in range(count):
@@ -120,10 +138,31 @@ class Life:
                 None if self.chance.random() < 0.25 else self.chance.randbytes(self.chance.randrange(1, 160))
             )
             stamp = b"%d" % number
-            self.batch(
+            self.write_as(
                 {"a": {b"n": stamp, key: value}, "b": {b"n": stamp, key[:2]: value and value[:9]}},
                 durable=durable,
             )
+
+    def transaction(self, writes: Writes, *, durable: bool = False) -> None:
+        """As `batch`, but for one entry that is written, taken back, and never there."""
+        content = _with(self.history.content, writes)
+        for name in writes:
+            self.partition(name)
+
+        def perform() -> None:
+            with self.keyspace.write_tx(durability=SYNC if durable else None) as tx:
+                for name, entries in writes.items():
+                    view = tx.partition(name)
+                    point = tx.savepoint()
+                    view.insert(b"never", b"1")
+                    point.rollback()
+                    for key, value in entries.items():
+                        if value is None:
+                            view.take(key)
+                        else:
+                            view.insert(key, value)
+
+        self._operation(content, perform, kept=durable)
 
     def clear(self, name: str) -> None:
         self._operation(self.history.content | {name: {}}, self.partition(name).clear, kept=True)
@@ -187,14 +226,91 @@ class Life:
             )
         )()
 
+    # ---- copies of a keyspace that is left alone meanwhile: what is in them is known ----
+
+    def _copy(self, name: str, state: int, make: Callable[[], object]) -> str:
+        self.checkpoints[name] = state
+        make()
+        self.mark(f"taken {name}")
+        return name
+
+    def quiet_checkpoint(self, name: str, **options: object) -> str:
+        state = state_of(self.history.content)
+        return self._copy(name, state, lambda: self.keyspace.backup_to(self.root / name, **options))
+
+    def restore(self, source: str, name: str, **options: object) -> str:
+        return self._copy(
+            name,
+            self.checkpoints[source],
+            lambda: fjeld.restore(self.root / source, self.root / name, **options),
+        )
+
+    def restore_over(self, source: str, content: Content, **options: object) -> None:
+        """The checkpoint, which holds `content`, takes the place of the keyspace. That one is kept aside."""
+        self.close()
+        self.mark(f"aside {self.history.length}")
+        self._operation(
+            content,
+            lambda: fjeld.restore(self.root / source, self.path, replace=True, **options),
+            kept=True,
+        )
+        self.open()
+
+    def discard_replaced(self) -> None:
+        self.mark("aside -1")
+        fjeld.discard_replaced(self.path)
+
+    def export(self, name: str) -> str:
+        """Its name begins with `export`."""
+        state = state_of(self.history.content)
+        return self._copy(name, state, lambda: self.keyspace.export_to(self.root / name, compression="none"))
+
+    def import_from(self, source: str, name: str) -> str:
+        return self._copy(
+            name,
+            self.checkpoints[source],
+            lambda: fjeld.import_from(self.root / source, self.root / name),
+        )
+
+    def take(self, folder: fjeld.CheckpointFolder, **options: object) -> None:
+        """Into a folder of checkpoints; its name is known when it is there."""
+        state = state_of(self.history.content)
+        name = f"{folder.path.name}/{folder.take(self.keyspace, **options).path.name}"
+        self.checkpoints[name] = state
+        self.mark(f"taken {name.replace('/', FOLDER)}")
+
+    def expire(self, folder: fjeld.CheckpointFolder, policy: fjeld.RetentionPolicy) -> None:
+        doomed = [
+            f"{folder.path.name}{FOLDER}{info.path.name}"
+            for info in folder.expire(policy, dry_run=True).removed
+        ]
+        for name in doomed:
+            self.mark(f"going {name}")
+        folder.expire(policy)
+        for name in doomed:
+            self.mark(f"gone {name}")
+
     def learn(self) -> None:
-        """After the end: from each checkpoint, what is in it."""
+        """After the end: from each checkpoint of which it is not known, what is in it."""
         for name in self.checkpoints:
+            if self.checkpoints[name] != -1:
+                continue
             with fjeld.open(self.root / name) as keyspace:
                 state = state_of(content_of(keyspace))
                 lengths = self.history.states.get(state)
             assert lengths, f"{name} holds what never was"
             self.checkpoints[name] = state
+
+
+class TransactionalLife(Life):
+    """Of a TxKeyspace; every batch is a transaction."""
+
+    open_as = staticmethod(fjeld.open_tx)
+    write_as = Life.transaction
+
+
+class OptimisticLife(TransactionalLife):
+    open_as = staticmethod(fjeld.open_optimistic_tx)
 
 
 Recording = tuple[list[Event], History, dict[str, int]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import clear_sync_points, set_sync_point
-from tests.crash.life import Life, Recording
+from tests.crash.life import Life, OptimisticLife, Recording, TransactionalLife
 from tests.support import settle
 
 Workload = Callable[[Life], None]
@@ -90,6 +90,66 @@ def checkpoint_of_a_checkpoint(life: Life) -> None:
         life.act()
 
 
+def restores(life: Life) -> None:
+    """To new places, by links and by copies; the source goes on, and what was restored is worked with."""
+    for number in range(4):
+        life.write(8)
+        source = life.quiet_checkpoint(f"checkpoint {number}", flush=life.chance.random() < 0.5)
+        life.restore(source, f"restored {number}", link=life.chance.choice(("auto", "never")))
+        life.act()
+
+
+def restores_over_an_old_one(life: Life) -> None:
+    for number in range(3):
+        life.write(8)
+        source = life.quiet_checkpoint(f"checkpoint {number}", link=life.chance.choice(("auto", "never")))
+        content = life.history.content
+        life.write(8)
+        life.act()
+        life.restore_over(source, content, link=life.chance.choice(("auto", "never")))
+        life.write(4)
+        if number:
+            life.discard_replaced()
+
+
+def folder_of_checkpoints(life: Life) -> None:
+    folder = fjeld.CheckpointFolder(life.root / "folder")
+    for _ in range(7):
+        life.write(6)
+        life.take(folder, link=life.chance.choice(("auto", "auto", "never")))
+        if life.chance.random() < 0.6:
+            life.expire(folder, fjeld.RetentionPolicy(last=life.chance.randrange(1, 4)))
+        life.chance.choice((life.flush, life.compact, life.persist, folder.clean))()
+
+
+def exports(life: Life) -> None:
+    """Out of the keyspace, and into new ones."""
+    for number in range(5):
+        life.write(10)
+        source = life.export(f"export {number}")
+        life.import_from(source, f"imported {number}")
+        life.act()
+
+
+def transactions(life: Life) -> None:
+    """Commits, those that are rolled back, and checkpoints while one is open."""
+    for number in range(14):
+        life.write(life.chance.randrange(1, 6), durable=life.chance.random() < 0.3)
+        life.partition("c")
+        with life.keyspace.write_tx() as tx:
+            tx.partition("c").insert(b"never", b"%d" % number)
+            if life.chance.random() < 0.4:
+                life.checkpoint()
+            tx.rollback()
+        life.chance.choice((life.persist, life.flush, life.compact, life.die_and_reopen, life.reopen))()
+
+
+LIVES: dict[str, type[Life]] = {
+    "transactions": TransactionalLife,
+    "optimistic transactions": OptimisticLife,
+}
+"""Of a keyspace that is not a plain one."""
+
 WORKLOADS: dict[str, tuple[Workload, dict[str, object]]] = {
     "writes": (writes, {}),
     "writes without a map": (writes, {"mapped_journal": False}),
@@ -101,6 +161,12 @@ WORKLOADS: dict[str, tuple[Workload, dict[str, object]]] = {
     "ingestion": (ingestion, {}),
     "reopening": (reopening, {}),
     "checkpoint of a checkpoint": (checkpoint_of_a_checkpoint, {}),
+    "restores": (restores, {}),
+    "restores over an old one": (restores_over_an_old_one, {}),
+    "folder of checkpoints": (folder_of_checkpoints, {}),
+    "exports": (exports, {}),
+    "transactions": (transactions, {}),
+    "optimistic transactions": (transactions, {}),
 }
 
 
@@ -110,7 +176,7 @@ def record(name: str, root: Path, seed: int) -> Recording:
     files.start_trace()
     trace: list = []
     try:
-        life = Life(root, random.Random(f"{name} {seed}"), **options)
+        life = LIVES.get(name, Life)(root, random.Random(f"{name} {seed}"), **options)
         workload(life)
         life.close()
     finally:
