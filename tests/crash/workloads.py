@@ -114,11 +114,11 @@ def restores_over_an_old_one(life: Life) -> None:
 
 def folder_of_checkpoints(life: Life) -> None:
     folder = fjeld.CheckpointFolder(life.root / "folder")
-    for _ in range(7):
-        life.write(6)
+    for number in range(8):
+        life.write(5)
         life.take(folder, link=life.chance.choice(("auto", "auto", "never")))
-        if life.chance.random() < 0.6:
-            life.expire(folder, fjeld.RetentionPolicy(last=life.chance.randrange(1, 4)))
+        if number % 2:
+            life.expire(folder, fjeld.RetentionPolicy(last=life.chance.randrange(1, 3)))
         life.chance.choice((life.flush, life.compact, life.persist, folder.clean))()
 
 
