@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -120,6 +121,21 @@ def test_names_are_for_people(folder: fjeld.CheckpointFolder, keyspace: fjeld.Ke
     one, two = take(folder, keyspace, clock, 2)
     two.path.rename(folder.path / "a keeper")
     assert [info.id for info in folder.list()] == [one.id, two.id]
+
+
+@pytest.mark.parametrize("errnum", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_lack_of_files_is_no_damage(
+    folder: fjeld.CheckpointFolder, keyspace: fjeld.Keyspace, clock: Clock, errnum: int
+) -> None:
+    """Else the newest checkpoint is passed over, and the one before it restored."""
+    newest = take(folder, keyspace, clock, 3)[-1]
+    for look in (folder.latest, lambda: folder.expire(fjeld.RetentionPolicy(last=1))):
+        files.inject("open", 0, errnum, path_contains=newest.path.name)
+        with pytest.raises(OSError) as noticed:
+            look()
+        assert noticed.value.errno == errnum
+        files.clear_faults()
+    assert len(folder.list()) == 3
 
 
 def test_damaged_ones_are_told(

@@ -34,7 +34,8 @@ EXPORT = "export"
 FOLDERS = "folder"
 """The name of a folder of checkpoints: what is in it counts as if it were beside it."""
 
-# What a moment that is far from others gives in new folders, about: from 18 (durable writes) to 45 (writes), those of recoveries that are cut again included.
+# What a moment that is far from others gives in new folders, about, those of recoveries that are cut again included:
+# from 18 (durable writes) to 45 (writes).
 FOLDERS_A_MOMENT = 24
 
 

@@ -8,45 +8,29 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import fjeld
 from fjeld.kernel import files
-from tests.small import SMALL_PARTITION
+from tests.fault.copies import (
+    Step,
+    copy,
+    in_folder,
+    old_one,
+    read_only,
+    replace,
+    taken_thrice,
+    verify,
+    with_copies,
+)
+from tests.fault.ledger import Ledger, put_some, value_of, with_entry
+from tests.small import SMALL_PARTITION, small_options
 from tests.support import Content, content_at, content_of, crash_copy, leftovers, opened, settle
 
 FOR_EVER = 1_000_000
-
-
-class Ledger:
-    """What was acknowledged, and what the write that failed may have left."""
-
-    def __init__(self, content: Content) -> None:
-        self.content = content
-        self.maybe: list[Content] = []
-        self.checkpoint: tuple[Path, Content] | None = None
-        """One that was taken, and what is in it."""
-
-    def change(self, write: Callable[[], object], after: Content) -> None:
-        """`write` leads to `after`, if it is acknowledged."""
-        self.maybe.append(after)
-        write()
-        self.content = after
-        self.maybe.clear()
-
-    def allows(self, content: Content) -> bool:
-        return content == self.content or content in self.maybe
-
-
-def with_entry(content: Content, name: str, key: bytes, value: bytes) -> Content:
-    return content | {name: content[name] | {key: value}}
-
-
-def value_of(number: int) -> bytes:
-    return random.Random(number).randbytes(300)
 
 
 def make_bases(folder: Path) -> dict[str, tuple[Path, Content]]:
@@ -99,15 +83,6 @@ def put_batches(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
         after = with_entry(after, "b", b"%04d" % number, value_of(-number))
         del after["b"][b"%04d" % (number % 30)]
         ledger.change(lambda number=number: write(number), after)
-
-
-def put_some(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
-    for name in ("a", "b"):
-        key, value = b"new", value_of(0)
-        ledger.change(
-            lambda name=name: keyspace.partition(name).insert(key, value),
-            with_entry(ledger.content, name, key, value),
-        )
 
 
 def flush(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
@@ -169,17 +144,33 @@ def backup(**chosen: object) -> Callable[[fjeld.Keyspace, Ledger], None]:
     return take
 
 
-Step = Callable[[fjeld.Keyspace, Ledger], None]
+def commit(keyspace: fjeld.TxKeyspace, ledger: Ledger) -> None:
+    """Transactions over two partitions, some of them durable, some rolled back."""
+
+    def write(number: int) -> None:
+        with keyspace.write_tx(fjeld.PersistMode.SYNC_DATA if number % 3 == 0 else None) as tx:
+            tx.partition("a").insert(b"%04d" % number, value_of(number))
+            tx.partition("b").take(b"%04d" % (number % 30))
+
+    for number in range(100, 118):
+        after = with_entry(ledger.content, "a", b"%04d" % number, value_of(number))
+        b = {key: value for key, value in after["b"].items() if key != b"%04d" % (number % 30)}
+        ledger.change(lambda number=number: write(number), after | {"b": b})
+        with keyspace.write_tx() as tx:
+            tx.partition("a").insert(b"never", b"1")
+            tx.rollback()
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`step` is done with a keyspace opened from `base`; `opening`: the opening may fail as well."""
+    """`step` is done with a keyspace opened from `base`, after `prepare`; `opening`: the opening may fail as well."""
 
     step: Step
     base: str = "tables"
     options: dict[str, object] = field(default_factory=dict)
     opening: bool = False
+    prepare: Step | None = None
+    open_as: Callable[..., Any] = fjeld.open
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -204,6 +195,32 @@ SCENARIOS: dict[str, Scenario] = {
     "backup after a crash": Scenario(backup(), "journals"),
     "backup, compacted": Scenario(backup(compact=True)),
     "backup, verified": Scenario(backup(verify=True)),
+    "commit": Scenario(commit, open_as=fjeld.open_tx),
+    "commit, optimistic": Scenario(commit, open_as=fjeld.open_optimistic_tx),
+    "restore": Scenario(
+        copy("restored", lambda _, parent, target: fjeld.restore(parent / "source", target)),
+        prepare=with_copies,
+    ),
+    "restore by copies": Scenario(
+        copy("restored", lambda _, parent, target: fjeld.restore(parent / "source", target, link="never")),
+        prepare=with_copies,
+    ),
+    "restore over an old one": Scenario(replace(), prepare=old_one),
+    "restore over an old one by copies": Scenario(replace(link="never"), prepare=old_one),
+    "export": Scenario(
+        copy("export", lambda keyspace, _, target: keyspace.export_to(target)), prepare=put_some
+    ),
+    "import": Scenario(
+        copy("imported", lambda _, parent, target: fjeld.import_from(parent / "exported", target)),
+        prepare=with_copies,
+    ),
+    "verify": Scenario(verify, prepare=put_some),
+    "verify after a crash": Scenario(verify, "journals"),
+    "open_readonly": Scenario(read_only, prepare=put_some),
+    "take": Scenario(in_folder(lambda keyspace, folder: folder.take(keyspace)), prepare=taken_thrice),
+    "expire": Scenario(
+        in_folder(lambda _, folder: folder.expire(fjeld.RetentionPolicy(last=1))), prepare=taken_thrice
+    ),
 }
 
 
@@ -242,7 +259,7 @@ def check_error(error: BaseException, kind: Kind) -> None:
     assert isinstance(error, OSError), error
     assert error.errno == kind.errnum, error
     assert error.filename is not None, error
-    assert os.strerror(kind.errnum) in str(error)
+    assert os.strerror(kind.errnum) in str(error) or "raise the hard limit" in str(error)
 
 
 def difference(found: Content, ledger: Ledger) -> str:
@@ -286,12 +303,14 @@ def attempt(
     if scenario.opening:
         arm()
     try:
-        keyspace = opened(path, **options(**scenario.options))
+        keyspace = scenario.open_as(path, options=small_options(**options(**scenario.options)))
     except (OSError, fjeld.FjeldError) as error:
         hit = _disarm()
         return error, hit
     settle(keyspace)
     keyspace._engine.maintainer.pause_compaction()
+    if scenario.prepare is not None:
+        scenario.prepare(keyspace, ledger)
     if not scenario.opening:
         arm()
     try:
@@ -302,11 +321,19 @@ def attempt(
         raised = error
     hit = _disarm()
     if ledger.checkpoint is not None:
-        assert content_at(ledger.checkpoint[0]) == ledger.checkpoint[1]
+        assert _content_of_copy(ledger.checkpoint[0]) == ledger.checkpoint[1]
+    for check in ledger.afterwards:
+        check()
     if not keyspace._engine.closed:
         go_on(keyspace, ledger)
         keyspace.close()
     return raised, hit
+
+
+def _content_of_copy(path: Path) -> Content:
+    if path.is_file():
+        path = fjeld.import_from(path, f"{path}.imported").path
+    return content_at(path)
 
 
 def _disarm() -> bool:

@@ -1,5 +1,5 @@
-"""One failing file operation, wherever one can fail, in export, import, restore, replace and expire: a clear error,
-nothing left behind, nothing lost.
+"""A restore over an old keyspace with each of its file operations failing, also where two names cannot be exchanged:
+nothing is lost. (Every other fault and copy: `scenarios.py`.)
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +16,9 @@ import fjeld
 from fjeld.backup.swap import aside_paths
 from fjeld.kernel import files
 from tests.small import SMALL_PARTITION
-from tests.support import Content, content_at, content_of, fast_folder, fill, opened
+from tests.support import Content, content_at, fast_folder, fill, opened
 
 MOST_OPERATIONS = 2000
-ERRORS = (errno.EIO, errno.ENOSPC)
 
 
 @pytest.fixture(scope="module")
@@ -44,88 +43,6 @@ def new(place: Path) -> Content:
         return content_at(place / "copy")
     finally:
         shutil.rmtree(place / "copy")
-
-
-def fail_each(work: Callable[[], object], after_failure: Callable[[], object], **fault: object) -> int:
-    """`work` with its first operation failing, then its second, ... until it gets by; how many there were."""
-    for after in range(MOST_OPERATIONS):
-        files.clear_faults()
-        files.inject(None, after, **fault)
-        try:
-            work()
-        except OSError:
-            assert files.faults_hit()
-            files.clear_faults()
-            after_failure()
-        else:
-            hit = files.faults_hit()
-            files.clear_faults()
-            if not hit:
-                return after
-    raise AssertionError("it never ends")
-
-
-@pytest.mark.parametrize("number", ERRORS)
-def test_export(place: Path, number: int) -> None:
-    before = sorted(os.listdir(place))
-    with opened(place / "keyspace") as keyspace:
-        digest = keyspace.digest()
-        keyspace._engine.maintainer.pause_compaction()
-
-        def nothing_left() -> None:
-            assert sorted(os.listdir(place)) == before
-            assert keyspace.digest() == digest
-
-        def work() -> None:
-            keyspace.export_to(place / "new", compression="lz4")
-            (place / "new").unlink()
-
-        assert fail_each(work, nothing_left, errno=number) > 5
-
-
-@pytest.mark.parametrize("number", ERRORS)
-def test_import(place: Path, new: Content, number: int) -> None:
-    before = sorted(os.listdir(place))
-
-    def work() -> None:
-        fjeld.import_from(place / "export", place / "new")
-        remove(place / "new", new)
-
-    assert fail_each(work, lambda: unchanged(place, before), errno=number) > 20
-
-
-def remove(path: Path, content: Content) -> None:
-    """What got by a failure is whole."""
-    files.clear_faults()
-    assert content_at(path) == content
-    shutil.rmtree(path)
-
-
-def unchanged(place: Path, before: list[str]) -> None:
-    assert sorted(os.listdir(place)) == before
-
-
-@pytest.mark.parametrize("link", ["auto", "never"])
-@pytest.mark.parametrize("number", ERRORS)
-def test_restore(place: Path, new: Content, number: int, link: str) -> None:
-    before = sorted(os.listdir(place))
-
-    count = 0
-    for after in range(MOST_OPERATIONS):
-        files.clear_faults()
-        files.inject(None, after, number)
-        try:
-            fjeld.restore(place / "checkpoint", place / "new", link=link)
-        except OSError:
-            files.clear_faults()
-            unchanged(place, before)
-            continue
-        hit = files.faults_hit()
-        remove(place / "new", new)
-        if not hit:
-            count = after
-            break
-    assert count > 20
 
 
 @pytest.mark.parametrize("exchange", [True, False])
@@ -161,55 +78,3 @@ def test_replace(place: Path, new: Content, tmp_path: Path, exchange: bool) -> N
                 break
         assert finished
         assert after > 30
-
-
-def test_expire(place: Path, tmp_path: Path) -> None:
-    with fast_folder(tmp_path) as base:
-        folder = fjeld.CheckpointFolder(base / "folder")
-        with opened(base / "keyspace") as keyspace:
-            keyspace.partition("a")[b"k"] = b"v"
-            digest = keyspace.digest()
-
-            for after in range(MOST_OPERATIONS):
-                while len(folder.list()) < 3:
-                    keyspace.partition("a")[b"k"] = b"v"
-                    folder.take(keyspace)
-                newest = folder.latest().id
-                files.inject(None, after, errno.EIO)
-                try:
-                    folder.expire(fjeld.RetentionPolicy(last=1))
-                except OSError:
-                    assert files.faults_hit()
-                hit = files.faults_hit()
-                files.clear_faults()
-                assert folder.damaged() == [], "whole or gone"
-                assert folder.latest().id == newest
-                folder.clean()
-                assert len(os.listdir(folder.path)) == len(folder.list())
-                if not hit:
-                    break
-            assert len(folder.list()) == 1
-            assert after > 20
-            assert content_of(keyspace)
-            assert keyspace.digest() == digest
-
-
-def test_take(place: Path, tmp_path: Path) -> None:
-    with fast_folder(tmp_path) as base:
-        folder = fjeld.CheckpointFolder(base / "folder")
-        with opened(base / "keyspace") as keyspace:
-            keyspace.partition("a")[b"k"] = b"v"
-            for after in range(MOST_OPERATIONS):
-                files.inject("rename", after, errno.EIO, path_contains=str(folder.path))
-                before = len(folder.list())
-                try:
-                    folder.take(keyspace)
-                except OSError:
-                    files.clear_faults()
-                    assert len(folder.list()) == before == len(os.listdir(folder.path))
-                else:
-                    hit = files.faults_hit()
-                    files.clear_faults()
-                    if not hit:
-                        break
-            assert after > 2

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault.ledger import Ledger
 from tests.fault.scenarios import (
     FOR_EVER,
     KINDS,
     SCENARIOS,
     Kind,
-    Ledger,
     attempt,
     check_error,
     check_reopened,
@@ -50,6 +50,7 @@ def once(
     folder.mkdir()
     path = shutil.copytree(source, folder / "keyspace")
     ledger = Ledger(expected)
+    ledger.lasting = count > 1
     error, hit = attempt(scenario, path, ledger, lambda: kind.arm(after, count))
     check_reopened(path, ledger)
     shutil.rmtree(folder)

@@ -25,6 +25,10 @@ TESTS = {
         "tests/test_bad_input.py",
         "tests/interleaving/test_backup_interleavings.py",
         "tests/fault/test_copy_faults.py",
+        *(
+            f"tests/fault/test_every_fault.py::test_every_fault[{scenario}-EIO]"
+            for scenario in ("restore", "import", "take", "expire", "verify")
+        ),
         "tests/crash/test_restore_cuts.py",
     ],
     "manifest": ["tests/manifest", "tests/corruption/test_open_corrupt.py", "tests/crash/test_states.py"],

@@ -93,6 +93,10 @@ def _of_node(node: ast.AST) -> Iterator[Place]:
                 yield from _of_statement(body, at, statement)
 
 
+def _is_none(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and value.value is None)
+
+
 def _of_statement(body: list[ast.stmt], at: int, statement: ast.stmt) -> Iterator[Place]:
     def leave_out() -> None:
         body[at] = ast.Pass()
@@ -102,5 +106,5 @@ def _of_statement(body: list[ast.stmt], at: int, statement: ast.stmt) -> Iterato
             yield "call", statement, leave_out
     if isinstance(statement, ast.Raise):
         yield "raise", statement, leave_out
-    if isinstance(statement, ast.Return) and statement.value is not None:
+    if isinstance(statement, ast.Return) and not _is_none(statement.value):
         yield "return", statement, lambda: setattr(statement, "value", None)

@@ -18,6 +18,7 @@ Invariants:
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -49,6 +50,12 @@ __all__ = ["CheckpointFolder", "DamagedCheckpoint", "ExpireReport", "KeptCheckpo
 log = logging.getLogger("fjeld")
 
 TAKEN_SUFFIX = ".fjeld-taken"
+
+# What reading a checkpoint may say that is the checkpoint's fault, and not that of the process or the machine.
+OF_THE_CHECKPOINT = {
+    None,  # of our own making: NotAKeyspaceError
+    errno.EACCES, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
+}  # fmt: skip
 
 Checkpoints: TypeAlias = list[CheckpointInfo]  # `list` is a method here
 Paths: TypeAlias = list[str]
@@ -194,6 +201,8 @@ class CheckpointFolder:
             try:
                 found.append(read_checkpoint(path))
             except (FjeldError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in OF_THE_CHECKPOINT:
+                    raise  # or the newest one would be passed over, because too many files are open
                 if os.path.lexists(path):  # else it was removed meanwhile
                     damaged.append(DamagedCheckpoint(Path(path), error))
         found.sort(key=lambda info: (info.created_at, info.seqno, info.path))
