@@ -6,6 +6,10 @@ are, and the bytes with their checksums made right again, which only the decoder
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import shutil
 import struct
 import tempfile
 from collections.abc import Callable
@@ -16,9 +20,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import fjeld
+from fjeld.backup.checkpoint_file import decode_document
 from fjeld.kernel.block import decode_block, seek_in_block
 from fjeld.kernel.cache import BlockCache
-from fjeld.kernel.checksum import xxh64
+from fjeld.kernel.checksum import xxh64, xxh128_hex
 from fjeld.kernel.compression import decompress_bytes
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.filter import filter_contains
@@ -31,6 +36,7 @@ from fjeld.manifest import framing
 from fjeld.manifest.current import read_current
 from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker
+from tests.support import leftovers
 
 REFUSALS = (fjeld.CorruptionError, fjeld.UnsupportedFormatError, fjeld.NotAKeyspaceError)
 
@@ -40,6 +46,7 @@ MANIFEST_NUMBER = 7
 FOOTER_BYTES = 64
 RECORD_BYTES = 40
 TRAILER_BYTES = 16
+FRAME_BYTES = 48
 
 
 @cache
@@ -180,6 +187,51 @@ def marker(data: bytes) -> None:
     check_marker(folder())
 
 
+# ---- what a checkpoint and an export say ----
+
+
+def checkpoint_json(data: bytes) -> None:
+    decode_document(data)
+
+
+def repaired_checkpoint_json(data: bytes) -> None:
+    try:
+        document = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        return checkpoint_json(data)
+    if not isinstance(document, dict):
+        return checkpoint_json(data)
+    document.pop("xxh128", None)
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return checkpoint_json(json.dumps({**document, "xxh128": xxh128_hex(canonical.encode())}).encode())
+
+
+def export(data: bytes) -> None:
+    """Into tables; what is whole becomes a keyspace."""
+    target = folder() / "imported"
+    try:
+        fjeld.import_from(io.BytesIO(data), target)
+    finally:
+        shutil.rmtree(target, ignore_errors=True)
+    assert not leftovers(folder())
+
+
+def repaired_export(data: bytes) -> None:
+    """The chain of the frames, their numbers, and the sums of their payloads."""
+    made = bytearray(b"FJELDEXP" + struct.pack("<II", 1, 0) + data[16:])
+    chain, at, number = xxh64(bytes(made[:16])), 16, 0
+    while at + FRAME_BYTES <= len(made):
+        size = int.from_bytes(made[at + 24 : at + 32], "little")
+        payload = bytes(made[at + FRAME_BYTES : at + FRAME_BYTES + size])
+        if len(payload) < size:
+            break
+        made[at + 8 : at + 24] = struct.pack("<QQ", xxh64(payload), number)
+        chain = xxh64(bytes(made[at + 8 : at + FRAME_BYTES]), chain)
+        made[at : at + 8] = struct.pack("<Q", chain)
+        at, number = at + FRAME_BYTES + size, number + 1
+    export(bytes(made))
+
+
 @dataclass(frozen=True)
 class Target:
     run: Run
@@ -204,4 +256,8 @@ TARGETS: dict[str, Target] = {
     "manifest, repaired": Target(repaired_manifest, "manifest payloads"),
     "CURRENT": Target(current, "CURRENT"),
     "marker": Target(marker, "marker"),
+    "checkpoint.json": Target(checkpoint_json, "checkpoint.json"),
+    "checkpoint.json, repaired": Target(repaired_checkpoint_json, "checkpoint.json"),
+    "export": Target(export, "export"),
+    "export, repaired": Target(repaired_export, "export"),
 }
