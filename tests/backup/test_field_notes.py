@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import threading
@@ -14,6 +15,7 @@ import fjeld
 from fjeld.kernel import files
 from fjeld.kernel.checksum import file_xxh128
 from fjeld.sync_points import set_sync_point
+from tests.backup.kinds import KINDS, source
 from tests.small import SMALL_PARTITION, small_options
 from tests.support import (
     Gate,
@@ -390,3 +392,130 @@ def test_the_copy_opens_from_a_read_only_look(keyspace: fjeld.Keyspace, tmp_path
     for file in info.files:
         assert file_xxh128(info.path / file.path) == (file.size_bytes, file.xxh128)
     assert digest_at(info.path) == keyspace.digest()
+
+
+# ---- each kind of backup ----
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_every_kind_has_an_identity_of_its_own(kind: str, quick_folder: Path) -> None:
+    """Litestream 781, BackupEngine, etcd 16028: what was restored went on as the original, and their later backups
+    collided or stopped without a word.
+    """
+    checkpoints = fjeld.CheckpointFolder(quick_folder / "later ones")
+    with source(quick_folder / "source") as keyspace:
+        path, _ = KINDS[kind](keyspace, quick_folder)
+        made = fjeld.inspect(path)
+        with fjeld.open(path, create=False) as copy:
+            assert copy.id == made.id != keyspace.id
+            assert copy.parent is not None
+            assert copy.seqno >= copy.parent[1], "seqnos go on"
+            later = [checkpoints.take(copy)]
+            if not keyspace._engine.closed:
+                later.append(checkpoints.take(keyspace))
+    assert {info.id for info in checkpoints.list()} == {info.id for info in later}
+    assert len({made.id, keyspace._engine.store.version.id, *(info.id for info in later)}) == 2 + len(later)
+
+
+def test_two_restores_of_one_checkpoint_are_two_keyspaces(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """The same: equal seqnos, taken into one folder, and neither takes the other's place."""
+    keyspace.backup_to(tmp_path / "checkpoint")
+    checkpoints = fjeld.CheckpointFolder(tmp_path / "folder")
+    taken = []
+    for name in ("one", "two"):
+        fjeld.restore(tmp_path / "checkpoint", tmp_path / name)
+        with fjeld.open(tmp_path / name) as restored:
+            restored.partition("a")[b"mine"] = name.encode()
+            taken.append(checkpoints.take(restored))
+    assert taken[0].seqno == taken[1].seqno
+    assert len(checkpoints.list()) == 2
+    assert [content_at(info.path)["a"][b"mine"] for info in taken] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("link", ["auto", "never"])
+def test_corruption_is_not_found_only_when_it_is_needed(
+    keyspace: fjeld.Keyspace, tmp_path: Path, link: str
+) -> None:
+    """etcd 18340: a backup is proved when it is made, whenever one likes, and before a restore touches anything."""
+    keyspace.flush()
+    settle(keyspace)
+    checkpoints = fjeld.CheckpointFolder(tmp_path / "folder")
+    info = checkpoints.take(keyspace, link="never")
+    victim = tables_of(info.path)[0]
+    victim.chmod(0o644)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    (problem, *_) = fjeld.verify(info.path).problems
+    assert problem.path == str(victim.relative_to(info.path))
+    (verdict,) = checkpoints.verify()
+    assert not verdict.ok
+    keyspace.close()
+    before = tree_of(Path(keyspace.path))
+    with pytest.raises(fjeld.CorruptionError) as noticed:
+        fjeld.restore(info.path, keyspace.path, replace=True, link=link)
+    assert noticed.value.path == str(victim)
+    assert tree_of(Path(keyspace.path)) == before
+    assert sorted(os.listdir(tmp_path)) == ["folder", "keyspace"]
+
+
+def test_what_is_corrupt_when_it_is_made_is_refused(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """The same: a link shares the damage of its source, and an export reads all of it."""
+    keyspace.flush()
+    settle(keyspace)
+    victim = tables_of(Path(keyspace.path))[0]
+    victim.chmod(0o644)
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    for make in (
+        lambda: keyspace.backup_to(tmp_path / "copy", verify=True),
+        lambda: keyspace.backup_to(tmp_path / "copy", compact=True),
+        lambda: keyspace.export_to(tmp_path / "copy"),
+    ):
+        with pytest.raises(fjeld.CorruptionError) as noticed:
+            make()
+        assert noticed.value.path == str(victim)
+        assert os.listdir(tmp_path) == [Path(keyspace.path).name]
+
+
+def test_a_damaged_export_is_not_imported(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """The same, wherever the damage is."""
+    keyspace.export_to(tmp_path / "export")
+    data = (tmp_path / "export").read_bytes()
+    for at in range(0, len(data), len(data) // 40):
+        with pytest.raises((fjeld.CorruptionError, fjeld.UnsupportedFormatError)):
+            fjeld.import_from(
+                io.BytesIO(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]), tmp_path / "new"
+            )
+        assert sorted(os.listdir(tmp_path)) == ["export", "keyspace"]
+
+
+def test_an_expiry_takes_nothing_from_others(keyspace: fjeld.Keyspace, tmp_path: Path) -> None:
+    """Paimon 9867, 10883: branches share files; the expiry of one deleted those that others still had."""
+    partition = keyspace.partition("a")
+    ours, theirs = (fjeld.CheckpointFolder(tmp_path / name) for name in ("ours", "theirs"))
+    kept = [ours.take(keyspace), theirs.take(keyspace)]
+    expected = content_of(keyspace)
+    fjeld.restore(kept[0].path, tmp_path / "branch")
+    with fjeld.open(tmp_path / "branch") as branch:
+        branch.partition("a")[b"branch"] = b"1"
+        theirs.take(branch)
+        in_branch = content_of(branch)
+        partition.clear()
+        keyspace.compact()
+        settle(keyspace)
+        ours.take(keyspace)
+        assert [info.id for info in ours.expire(fjeld.RetentionPolicy(last=1)).removed] == [kept[0].id]
+        assert content_of(branch) == in_branch
+        branch.compact()
+    assert content_at(tmp_path / "branch") == in_branch
+    assert [content_at(info.path) for info in theirs.list()] == [expected, in_branch]
+    assert fjeld.verify(keyspace.path).ok
+    shutil.rmtree(theirs.path)
+    shutil.rmtree(tmp_path / "branch")
+    assert content_of(keyspace)["a"] == {} == content_at(ours.latest().path)["a"]
