@@ -413,6 +413,7 @@ def test_every_kind_has_an_identity_of_its_own(kind: str, quick_folder: Path) ->
         with fjeld.open(path, create=False) as copy:
             assert copy.id == made.id != keyspace.id
             assert copy.parent is not None
+            assert copy.parent[0] != copy.id, "nor is it what it was made of"
             assert copy.seqno >= copy.parent[1], "seqnos go on"
             later = [checkpoints.take(copy)]
             if not keyspace._engine.closed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fjeld
+from fjeld.backup.staging import STAGING_SUFFIX
 from tests.fault.ledger import Ledger, put_some, with_entry
 from tests.support import content_at, content_of, leftovers
 
@@ -63,7 +64,8 @@ def replace(**chosen: object) -> Step:
         a = {key: value for key, value in old["a"].items() if key != b"since"}
 
         def kept() -> None:
-            found = [path for path in parent.iterdir() if path.is_dir() and path.name != "source"]
+            found = [path for path in parent.iterdir() if path.name.startswith(("keyspace", ".keyspace"))]
+            found = [path for path in found if not path.name.endswith(STAGING_SUFFIX)]
             assert old in [content_at(path) for path in found], "the old one is lost"
 
         ledger.afterwards.append(kept)

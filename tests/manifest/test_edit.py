@@ -205,3 +205,9 @@ def test_what_is_no_edit_is_refused(value):
         return
     with pytest.raises((CorruptionError, UnsupportedFormatError)):
         Edit.from_json(value)
+
+
+def test_the_least_numbers_there_are():
+    """A partition that is cleared before anything was written to it."""
+    edit = Edit((ClearPartition(1, 0),))
+    assert Edit.from_json(json.loads(json.dumps(edit.to_json()))) == edit

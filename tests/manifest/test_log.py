@@ -14,7 +14,7 @@ from fjeld.kernel import files
 from fjeld.kernel.checksum import xxh64
 from fjeld.manifest import framing, log
 from fjeld.manifest.edit import Counters, CreatePartition, Edit
-from fjeld.manifest.log import ManifestWriter, read_manifest
+from fjeld.manifest.log import ManifestReader, ManifestWriter, read_manifest
 from fjeld.options import PartitionOptions
 from tests.manifest.samples import ID, OTHER_ID, empty, grown, history
 
@@ -410,3 +410,26 @@ def test_a_newer_format(tmp_path):
     rewrite(path, data)
     with pytest.raises(UnsupportedFormatError, match="format 2"):
         read_manifest(path)
+
+
+def test_a_reader_goes_on_from_where_it_was(tmp_path):
+    edits = history()
+    writer = ManifestWriter(tmp_path, 7, empty())
+    for edit in edits[:3]:
+        writer.append(edit)
+    reader = ManifestReader(writer.path)
+    assert reader.more() == []
+    for edit in edits[3:]:
+        writer.append(edit)
+    assert reader.more() == edits[3:]
+    assert reader.version == grown_from(edits)
+    writer.close()
+    assert reader.more() == []
+    assert reader.info().sealed
+
+
+def grown_from(edits):
+    version = empty()
+    for edit in edits:
+        version = version.apply(edit)
+    return version

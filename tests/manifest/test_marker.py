@@ -66,3 +66,11 @@ def test_a_failure_leaves_no_keyspace_and_can_be_repeated(tmp_path, operation):
     files.clear_faults()
     write_marker(tmp_path)
     check_marker(tmp_path)
+
+
+def test_it_is_on_disk_whole_and_by_name(tmp_path):
+    files.start_trace()
+    write_marker(tmp_path)
+    operations = [event[0] for event in files.stop_trace()]
+    synced = next(at for at, operation in enumerate(operations) if operation.startswith("sync"))
+    assert synced < operations.index("rename") < operations.index("sync_dir")

@@ -241,3 +241,31 @@ def test_a_table_is_written_as_the_library_would():
     assert json.dumps(pointing.to_json(), separators=(",", ":")) == pointing.text()
     assert list(pointing.to_json()) == list(TableMeta.__dataclass_fields__)
     assert TableMeta.from_json(pointing.to_json()) == pointing
+
+
+def test_overlaps_includes_both_ends():
+    meta = table(1, b"d", b"k")
+    assert [meta.overlaps(*ends) for ends in ((b"a", b"d"), (b"k", b"z"), (b"e", b"f"), (b"a", b"z"))] == [
+        True
+    ] * 4
+    assert [meta.overlaps(*ends) for ends in ((b"a", b"c"), (b"k\0", b"z"))] == [False] * 2
+
+
+def test_care_accepts_the_least_that_there_is():
+    """What a glance and care accept is the same, at the limits too."""
+    least = dataclasses.replace(
+        table(1, b"", b""),
+        size_bytes=1, entries=1, tombstones=0, weak_tombstones=0, min_seqno=0, max_seqno=0, raw_bytes=0, blocks=1,
+        created_ns=0,
+    )  # fmt: skip
+    assert TableMeta._with_care(least.to_json()) == TableMeta._at_a_glance(least.to_json()) == least
+
+
+def test_journals_of_one_seqno_are_in_order():
+    """The later one holds nothing, or what only makes partitions."""
+    Version(
+        id=ID,
+        journals=(JournalMeta(number=1, last_seqno=5), JournalMeta(number=2, last_seqno=5)),
+        next_file=3,
+        seqno=5,
+    ).check()

@@ -159,6 +159,63 @@ MUTANTS = [
         "files.rename(",
         "tests/laws/test_law4_publish.py::test_a_rename_never_replaces",
     ),
+    # ---- restores, folders of checkpoints, exports ----
+    Mutant(
+        "what is restored has the identity of its source (Litestream 781, etcd 16028)",
+        "backup/restore.py",
+        "        id=str(uuid.uuid4()),\n",
+        "        id=version.id,\n",
+        FIELD + "test_every_kind_has_an_identity_of_its_own",
+    ),
+    Mutant(
+        "corruption is restored (etcd 18340)",
+        "backup/restore.py",
+        "                if moved:  # what was copied was compared as it was copied\n",
+        "                if False:\n",
+        FIELD + "test_corruption_is_not_found_only_when_it_is_needed",
+    ),
+    Mutant(
+        "a restore takes the old one away first (BackupEngine)",
+        "backup/restore.py",
+        "        staging = RestoreStaging(self._target)\n",
+        "        shutil.rmtree(self._target, ignore_errors=True)\n        staging = RestoreStaging(self._target)\n",
+        FIELD + "test_corruption_is_not_found_only_when_it_is_needed",
+    ),
+    Mutant(
+        "an import forgets the options (svix/diom 73)",
+        "export/importer.py",
+        "                options=head.options,\n",
+        "                options=PartitionOptions(),\n",
+        "tests/backup/test_purge_and_open.py",
+    ),
+    Mutant(
+        "an expired checkpoint is there in part (Paimon)",
+        "backup/removal.py",
+        "    files.rename(path, doomed)\n    files.sync_directory(parent)\n    delete_tree(doomed)\n",
+        "    delete_tree(path)\n",
+        STATES + "test_what_a_power_cut_leaves[folder of checkpoints]",
+    ),
+    Mutant(
+        "the newest checkpoint is passed over where too many files are open",
+        "backup/checkpoint_folder.py",
+        "error.errno not in OF_THE_CHECKPOINT",
+        "error.errno is ...",
+        "tests/backup/test_checkpoint_folder.py",
+    ),
+    Mutant(
+        "a restore is published before its names are on disk",
+        "backup/restore_staging.py",
+        "            files.sync_directory(os.path.join(self.path, folder))\n        files.sync_directory(self.path)\n",
+        "            pass\n",
+        STATES + "test_what_a_power_cut_leaves[restores]",
+    ),
+    Mutant(
+        "an export has its name before it is on disk",
+        "export/sink.py",
+        "        self._file.sync()\n",
+        "",
+        STATES + "test_what_a_power_cut_leaves[exports]",
+    ),
     # ---- the manifest, journals and opening ----
     Mutant(
         "an edit counts before it is on disk",
