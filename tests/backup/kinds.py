@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import fjeld
@@ -24,6 +25,9 @@ OPTIONS = {
         compression=("none", "zstd"),
         compaction=fjeld.SizeTiered(min_runs=3),
     ),
+    "large": replace(
+        SMALL_PARTITION, kv_separation=fjeld.KvSeparation(threshold_bytes=100, file_size_bytes=8 << 10)
+    ),
     "empty": fjeld.PartitionOptions(compaction=fjeld.Leveled(level_ratio=7)),
 }
 REMOVED = [b"%08d" % number for number in range(0, 300, 3)]
@@ -32,19 +36,22 @@ REMOVED = [b"%08d" % number for number in range(0, 300, 3)]
 def source(path: Path) -> fjeld.Keyspace:
     """Tables at several levels, removals of what is in them, and what only journals hold."""
     keyspace = opened(path)
-    a, b, _ = (keyspace.partition(name, options=options) for name, options in OPTIONS.items())
+    a, b, large, _ = (keyspace.partition(name, options=options) for name, options in OPTIONS.items())
     fill(a, 300)
     fill(b, 100, seed=1)
+    fill(large, 100, seed=2, value_bytes=300)
     keyspace.compact()
     for key in REMOVED:
         a.remove(key)
         b.remove_weak(key)
+        large.remove(key)
     a.ingest([(b"ingested %d" % number, b"1") for number in range(5)])
     b.flush()
     settle(keyspace)
     with keyspace.batch() as batch:
         batch.insert(a, b"in the journal", b"1")
         batch.insert(b, b"in the journal", b"2")
+        batch.insert(large, b"in the journal", b"3" * 300)
     return keyspace
 
 
