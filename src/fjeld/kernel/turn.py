@@ -15,6 +15,7 @@ import threading
 import cython
 from cython.cimports.cpython.pythread import PyThread_get_thread_ident
 from cython.cimports.fjeld.kernel.coding import fj_spin_lock, fj_spin_unlock
+from cython.cimports.fjeld.kernel.short_lock import take_short
 
 from fjeld.errors import MisuseError
 
@@ -34,8 +35,7 @@ class Turn:
         me: cython.ulong = cython.cast(cython.ulong, PyThread_get_thread_ident())
         if self.thread == me:
             self.refuse()
-        if not self.lock.acquire(False):
-            self.lock.acquire()
+        take_short(self.lock)
         self.holder = holder
         self.thread = me
         return 0

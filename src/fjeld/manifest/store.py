@@ -20,6 +20,7 @@ from fjeld.errors import ClosedError
 from fjeld.kernel import files
 from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.descriptors import DescriptorPool
+from fjeld.kernel.short_lock import ShortLock
 from fjeld.manifest import names
 from fjeld.manifest.current import publish_current
 from fjeld.manifest.edit import Counters, Edit
@@ -57,7 +58,7 @@ class VersionStore:
         self.cache = cache
         self.descriptors = descriptors
         self.reaper = reaper
-        self.install_lock = threading.Lock()
+        self.install_lock = ShortLock()
         self._manifest_lock = threading.Lock()
         self._number_lock = threading.Lock()
         self._closed = False
