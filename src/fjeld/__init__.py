@@ -14,7 +14,7 @@ from fjeld.backup.checkpoint_folder import CheckpointFolder, DamagedCheckpoint, 
 from fjeld.backup.file_checks import Problem
 from fjeld.backup.folder_space import CheckpointSpace, FolderSpace
 from fjeld.backup.info import CheckpointInfo
-from fjeld.backup.inspect import InspectedPartition, Inspection, inspect
+from fjeld.backup.inspect import InspectedExport, InspectedPartition, Inspection, inspect
 from fjeld.backup.report import VerifyReport
 from fjeld.backup.restore import RestoreInfo, discard_replaced, restore
 from fjeld.backup.retention import RetentionPolicy
@@ -36,6 +36,7 @@ from fjeld.errors import (
 )
 from fjeld.export.importer import import_from
 from fjeld.export.info import ExportInfo, ImportInfo
+from fjeld.export.inspecting import inspect_export as _inspect_export  # noqa: F401 - makes itself known to inspect
 from fjeld.filters import CompactionFilter, expiring
 from fjeld.keyspace import Keyspace, open
 from fjeld.options import (
@@ -77,6 +78,7 @@ __all__ = [
     "FjeldError",
     "FolderSpace",
     "ImportInfo",
+    "InspectedExport",
     "InspectedPartition",
     "Inspection",
     "InvalidOptionError",

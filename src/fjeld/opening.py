@@ -62,7 +62,9 @@ def open_engine(path: str, options: KeyspaceOptions, *, create: bool, error_if_e
 
 def _require_creatable(path: str, create: bool) -> None:
     if not create:
-        raise NotAKeyspaceError(f"{path} holds no keyspace; open it with create=True to make one")
+        raise NotAKeyspaceError(
+            f"{path} holds no keyspace: give the folder of one, or have one made (create=True, `fjeld put --create`)"
+        )
     if os.path.exists(path) and not os.path.isdir(path):
         raise NotAKeyspaceError(f"{path} is not a folder")
     if os.path.isdir(path):

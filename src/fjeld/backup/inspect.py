@@ -27,9 +27,9 @@ from fjeld.manifest.version import Version
 from fjeld.options import PartitionOptions
 from fjeld.recovery.folder import list_folder, look, read_version
 
-__all__ = ["FILE_KINDS", "InspectedPartition", "Inspection", "inspect"]
+__all__ = ["FILE_KINDS", "InspectedExport", "InspectedPartition", "Inspection", "inspect"]
 
-FILE_KINDS: dict[bytes, Callable[[str], Any]] = {}
+FILE_KINDS: dict[bytes, Callable[[str], InspectedExport]] = {}
 """By the first eight bytes of a file: inspect it, given its absolute path."""
 
 MAGIC_BYTES = 8
@@ -91,28 +91,51 @@ class Inspection:
         return tables + sum(journal.size_bytes or 0 for journal in self.journals)
 
 
-def inspect(path: str | os.PathLike[str]) -> Inspection:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedExport:
+    """What `inspect` gives for the file of an export: what its header says."""
+
+    path: str
+    """Absolute."""
+    keyspace_id: str
+    """Of the source."""
+    seqno: int
+    """It holds what was written up to this seqno."""
+    created_at: datetime
+    """The moment of its snapshot, UTC."""
+    complete: bool
+    """Whether all partitions are in it."""
+    partitions: tuple[str, ...]
+    """Sorted."""
+    metadata: Mapping[str, Any] | None
+    """What the source was given, where it is a checkpoint."""
+    size_bytes: int
+
+
+def inspect(path: str | os.PathLike[str]) -> Inspection | InspectedExport:
     """What is at a path: identity, lineage, seqno, partitions, files, metadata; read without opening it.
 
-    Any keyspace, live or closed, or checkpoint; nothing is written. NotAKeyspaceError: it is something else.
+    Any keyspace, live or closed, or checkpoint, or the file of an export; nothing is written. NotAKeyspaceError: it is
+    something else.
     CorruptionError: it cannot be read. UnsupportedFormatError: a newer Fjeld wrote it.
     """
     folder = os.path.abspath(os.fsdecode(path))
     if os.path.isfile(folder):
-        inspected: Inspection = _kind_of(folder)(folder)
-        return inspected
+        return _kind_of(folder)(folder)
     check_marker(folder)
     document = find_document(folder)
     version, manifest, journals = _read(folder)
     return _inspection(folder, version, manifest, journals, document)
 
 
-def _kind_of(path: str) -> Callable[[str], Any]:
+def _kind_of(path: str) -> Callable[[str], InspectedExport]:
     with open(path, "rb") as file:
         magic = file.read(MAGIC_BYTES)
     kind = FILE_KINDS.get(magic)
     if kind is None:
-        raise NotAKeyspaceError(f"{path} is a file that Fjeld does not know: give the folder of a keyspace")
+        raise NotAKeyspaceError(
+            f"{path} is a file that Fjeld does not know: give the folder of a keyspace, or an export"
+        )
     return kind
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fjeld
-from fjeld.cli.output import Output, human_bytes, human_count
+from fjeld.cli.output import Output, human_bytes, human_count, plain
 from fjeld.cli.params import json_option, path_argument
 
 __all__ = ["info"]
@@ -81,14 +81,33 @@ def lines_of(found: fjeld.Inspection) -> dict[str, str]:
     return lines
 
 
-def show_inspection(console: Console, found: fjeld.Inspection) -> None:
-    """For people."""
+def lines_of_export(found: fjeld.InspectedExport) -> dict[str, str]:
+    """The same of an export."""
+    lines = {
+        "export of": f"{found.keyspace_id} at seqno {human_count(found.seqno)}",
+        "path": found.path,
+        "taken": found.created_at.isoformat(sep=" ", timespec="seconds"),
+        "size": human_bytes(found.size_bytes),
+        "partitions": ", ".join(found.partitions) + ("" if found.complete else " (there were others)"),
+    }
+    if found.metadata:
+        lines["metadata"] = ", ".join(f"{name}: {value}" for name, value in found.metadata.items())
+    return lines
+
+
+def show_lines(console: Console, lines: dict[str, str]) -> None:
+    """A line each, the names in a column."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in lines_of(found).items():
+    for name, text in lines.items():
         table.add_row(name, text)
     console.print(table, markup=False)
+
+
+def show_inspection(console: Console, found: fjeld.Inspection) -> None:
+    """For people."""
+    show_lines(console, lines_of(found))
     if not found.partitions:
         return
     partitions = Table("partition", "entries in tables", "tables", "on disk", box=None, pad_edge=False)
@@ -104,11 +123,16 @@ def show_inspection(console: Console, found: fjeld.Inspection) -> None:
 @json_option
 @click.pass_obj
 def info(output: Output, path: Path) -> None:
-    """What PATH is: identity, lineage, seqno, partitions, files. It is not opened: another process may have it
-    open.
+    """What PATH is, a keyspace, a checkpoint or an export: identity, lineage, seqno, partitions, files. It is not
+    opened: another process may have it open.
     """
     found = fjeld.inspect(path)
-    if output.json:
+    if isinstance(found, fjeld.InspectedExport):
+        if output.json:
+            output.document({"kind": "export", **plain(found)})
+        else:
+            show_lines(output.console, lines_of_export(found))
+    elif output.json:
         output.document(facts_of(found))
     else:
         show_inspection(output.console, found)

@@ -41,7 +41,7 @@ def check_marker(directory: str | os.PathLike[str]) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise NotAKeyspaceError(
             f"{os.fspath(directory)} holds no keyspace (there is no {MARKER_NAME} in it); "
-            "give the folder of one, or open it with create=True to make one"
+            "give the folder of one, or have one made (create=True, `fjeld put --create`)"
         ) from None
     match = PATTERN.fullmatch(data)
     if match is None:
