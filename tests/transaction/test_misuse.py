@@ -13,7 +13,7 @@ import threading
 import pytest
 
 import fjeld
-from tests.support import Task, content_of
+from tests.support import Task, content_of, raise_interrupt
 from tests.transaction.kinds import KINDS, Client
 
 
@@ -310,13 +310,15 @@ def test_fork(kind, path):
     assert run.stdout.split(" ", 1) == ["5", "{b'a': b'1', b'b': b'2'}\n"], run.stderr
 
 
+# In a callback of a weak reference too it goes to nobody.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_leave_whole_transactions_and_a_free_turn(ks):
     """KeyboardInterrupt between any two lines: each transaction is there or not, and the next can begin."""
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals come to the main thread")
     part = ks.partition("p")
     stop = threading.Event()
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    former = signal.signal(signal.SIGINT, raise_interrupt)
 
     def interrupt() -> None:
         chance = 0
