@@ -64,7 +64,7 @@ def test_whoever_waits_is_freed_when_the_reason_goes(path: Path) -> None:
         pressed(keyspace, 4)
         assert engine.maintainer.throttle.decision()[0] == Stop(StallReason.LEVEL0)
         writer = Task(lambda: keyspace.partition("a").insert(b"k", b"v"))
-        while not engine.maintainer.throttle._changed._waiters:
+        while not engine.maintainer.throttle._waiting:
             pass
         live = engine.find("a")
         assert engine.maintainer.compactor.compact_once(live)

@@ -37,7 +37,7 @@ class Throttle:
     """Decides how fast writers may go, and keeps them waiting.
 
     Thread safety: any thread may call any method. `_stalls` and `_changes` are guarded by `_lock`; whoever
-    waits waits on `_changed`; `_pressing` serialises decisions, so that the newest one stands.
+    waits is among `_waiting`; `_pressing` serialises decisions, so that the newest one stands.
     """
 
     def __init__(
@@ -57,7 +57,9 @@ class Throttle:
         self._partitions = partitions
         self._flush_straggler = flush_straggler
         self._lock = threading.Lock()  # taken by itself: no KeyboardInterrupt comes between lock and block
-        self._changed = threading.Condition(self._lock)
+        # Not a Condition, nor an Event: an interrupt while their `wait` takes the lock back leaves it to nobody knows
+        # whom. Each of those who wait has a lock that is taken, and is given back once.
+        self._waiting: set[threading.Lock] = set()
         self._changes = 0
         """How often something has changed: what changes between a look and a wait is not missed."""
         self._pressing = threading.Lock()
@@ -73,7 +75,8 @@ class Throttle:
         """Something has changed: who waits looks again."""
         with self._lock:
             self._changes += 1
-            self._changed.notify_all()
+            while self._waiting:
+                self._waiting.pop().release()
 
     def release(self) -> None:
         """Keep nobody waiting any more."""
@@ -188,8 +191,17 @@ class Throttle:
 
     def _wait(self, seen: int, seconds: float) -> None:
         """Wait so long, or until something changes that `seen` does not count."""
-        with self._lock:
-            self._changed.wait_for(lambda: self._changes != seen or self._released, seconds)
+        changed = threading.Lock()
+        changed.acquire()
+        try:
+            with self._lock:
+                if self._changes != seen or self._released:
+                    return
+                self._waiting.add(changed)
+            changed.acquire(timeout=seconds)
+        finally:
+            with self._lock:
+                self._waiting.discard(changed)
 
     @staticmethod
     def _obstacle(
