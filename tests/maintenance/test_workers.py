@@ -206,3 +206,14 @@ def test_it_is_asked_when_something_is_due() -> None:
     assert asked.acquire(timeout=TIMEOUT_SECONDS)
     assert asked.acquire(timeout=TIMEOUT_SECONDS), "by itself"
     workers.stop()
+
+
+def test_a_finalizer_may_wake_while_its_thread_has_the_lock() -> None:
+    """The collector runs finalizers anywhere, also inside of a block under the lock."""
+    workers = Workers("finalizers", 0, lambda: None, lambda _error: None)
+
+    def collected_inside() -> None:
+        with workers._lock:
+            workers.wake()
+
+    Task(collected_inside).result()

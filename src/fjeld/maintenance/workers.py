@@ -21,8 +21,8 @@ class Workers:
     the thread; next_job is asked again at once, for it may have other jobs, and after RETRY_SECONDS. (It must
     not give the one that failed before that.)
 
-    Thread safety: everything is guarded by `_condition`. Its lock is reentrant, so that finalizers may call
-    `wake`.
+    Thread safety: everything is guarded by `_lock`, which is reentrant: a finalizer that runs inside of a block may
+    call `wake`.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class Workers:
     ) -> None:
         self._next_job = next_job
         self._on_failure = on_failure
-        self._lock = threading.Lock()  # taken by itself: no KeyboardInterrupt comes between lock and block
+        # Taken by itself, not through the condition: no KeyboardInterrupt comes between lock and block.
+        self._lock = threading.RLock()
         self._condition = threading.Condition(self._lock)
         self._wakes = 0
         self._answered = 0
