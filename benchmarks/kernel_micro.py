@@ -36,7 +36,8 @@ from fjeld.kernel.compaction import Compaction
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.descriptors import DescriptorPool
 from fjeld.kernel.digest import digest_entries
-from fjeld.kernel.journal import JournalWriter, encode_entry
+from fjeld.kernel.journal import JournalWriter
+from fjeld.kernel.journal_record import encode_entry
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.table import TableReader
 from fjeld.kernel.table_writer import TableWriter

@@ -165,7 +165,7 @@ def in_memory(
             table_bytes=UNLIMITED_BYTES,
             drop_tombstones=not any(state.levels),
             created_ns=created_ns,
-            size_bytes=sum(memtable.memory_bytes for memtable in memtables),
+            size_bytes=sum(memtable.memory_bytes + memtable.lent_bytes for memtable in memtables),
             entries=sum(memtable.entries for memtable in memtables),
         )
     ]
@@ -235,7 +235,8 @@ def merged(
             drop_tombstones=True,
             created_ns=created_ns if memtables else max(table.created_ns for table in tables),
             size_bytes=(
-                sum(table.held_bytes for table in tables) + sum(found.memory_bytes for found in memtables)
+                sum(table.held_bytes for table in tables)
+                + sum(found.memory_bytes + found.lent_bytes for found in memtables)
             )
             // len(ranges),
             entries=(sum(table.entries for table in tables) + sum(found.entries for found in memtables))

@@ -79,7 +79,11 @@ class KeyspaceOptions:
     """Memory for blocks of tables, shared by all partitions."""
 
     memtable_bytes: int = 16 * MIB
-    """A memtable that has grown to this is sealed and flushed to a table."""
+    """A memtable that has grown to this is sealed and flushed to a table.
+
+    Values of a kibibyte or more are not counted as long as they lie in a mapped journal: a memtable may point to
+    six times its size of them.
+    """
 
     journal_bytes: int = 32 * MIB
     """One journal file, at most; it is allocated as it fills. Twice a memtable: a journal then outlives the

@@ -17,7 +17,7 @@ from fjeld.kernel.cache import BlockCache
 from fjeld.kernel.checksum import file_xxh128
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.descriptors import DescriptorPool
-from fjeld.kernel.journal import encode_entry
+from fjeld.kernel.journal_record import encode_entry
 from fjeld.manifest.edit import Edit, RetireJournals
 from fjeld.manifest.live_file import Reaper
 from fjeld.manifest.log import read_manifest

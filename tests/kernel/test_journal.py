@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fjeld.kernel import files
 from fjeld.kernel.checksum import xxh64, xxh128_hex
-from fjeld.kernel.journal import JournalWriter, encode_entry
+from fjeld.kernel.journal import JournalWriter
+from fjeld.kernel.journal_record import encode_entry
 
 Batch = list[tuple[int, int, bytes, bytes]]  # kind, partition, key, value
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fjeld.kernel import files
-from fjeld.kernel.journal import JournalWriter, encode_entry
+from fjeld.kernel.journal import JournalWriter
 from fjeld.kernel.journal_ahead import JournalAhead
+from fjeld.kernel.journal_record import encode_entry
 
 BODY = encode_entry(1, 1, b"key", bytes(1000))
 RECORD_BYTES = 40 + (len(BODY) + 7 & ~7)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from fjeld.errors import CorruptionError, UnsupportedFormatError
 from fjeld.kernel import files
 from fjeld.kernel.checksum import xxh64
-from fjeld.kernel.journal import JournalWriter, encode_entry
+from fjeld.kernel.journal import JournalWriter
 from fjeld.kernel.journal_reader import JournalReader
+from fjeld.kernel.journal_record import encode_entry
 
 Entry = tuple[int, int, bytes, bytes]
 Records = list[tuple[int, int, list[Entry]]]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from fjeld.errors import CorruptionError
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.core import TreeCore
-from fjeld.kernel.journal import JournalWriter, encode_entry
+from fjeld.kernel.journal import JournalWriter
 from fjeld.kernel.journal_reader import JournalReader
+from fjeld.kernel.journal_record import encode_entry
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.replay import replay_journal
 from fjeld.kernel.view import View

@@ -26,10 +26,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fjeld.errors import ClosedError, PoisonedError
-from fjeld.journal.spares import SpareJournals, discard
+from fjeld.journal.spares import SpareJournals
 from fjeld.kernel import files
 from fjeld.kernel.commit import Commit
-from fjeld.kernel.journal import FIRST_BYTES, JournalWriter
+from fjeld.kernel.journal import JournalWriter
 from fjeld.kernel.journal_ahead import JournalAhead
 from fjeld.manifest.edit import Edit, FinishJournal, RetireJournals, SealJournal
 from fjeld.manifest.live_file import LiveFile
@@ -125,14 +125,7 @@ class JournalRotation:
     def _create(self, capacity_bytes: int) -> JournalWriter:
         number = self._store.next_file()
         path = self._store.journal_path(number)
-        writer = JournalWriter(path, number, capacity_bytes, mapped=self._mapped)
-        try:
-            files.sync_directory(self._store.journals_directory)
-        except BaseException:
-            discard(writer)
-            raise
-        writer.prefault(FIRST_BYTES)
-        return writer
+        return JournalWriter(path, number, capacity_bytes, mapped=self._mapped, ready=True)
 
     def start(self) -> None:
         """Begin with a fresh journal. Requires: nobody writes yet."""

@@ -1,17 +1,10 @@
 # The B+-tree of the memtable: immutable entries in an arena.
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.arena cimport Arena
+from fjeld.kernel.mem_entry cimport MemEntry
 
 cdef enum:
     NODE_ENTRIES = 48
-    FIRST_CHUNK_BYTES = 4096
-    ARENA_CHUNK_BYTES = 262144      # what chunks grow to
-
-cdef struct MemEntry:
-    uint64_t tag            # seqno << 8 | kind
-    uint32_t value_bytes
-    uint16_t key_bytes
-    uint8_t data[2]         # the key, then the value; runs on behind the struct
 
 cdef struct Node:
     uint32_t count
@@ -29,6 +22,7 @@ cdef struct Memtable:
     uint64_t entries
     uint64_t tombstones
     Arena arena             # holds nodes and entries: `arena.bytes` is all the memory of the memtable
+    uint64_t lent_bytes     # of values that somebody else holds
     uint64_t first_seqno
     uint64_t last_seqno
     Node *root
@@ -40,9 +34,10 @@ cdef struct Memtable:
 
 cdef Memtable *memtable_new() noexcept nogil
 cdef void memtable_free(Memtable *m) noexcept nogil
-# Requires: commit lock. tag above all tags of the key so far. ST_OK or ST_NOMEM.
+# Requires: commit lock. tag above all tags of the key so far. ST_OK or ST_NOMEM. lent: a value of FAR_BYTES or more
+# stays where it is for as long as the memtable does, and need not be copied.
 cdef int memtable_insert(Memtable *m, const uint8_t *key, size_t key_bytes, uint64_t tag,
-                         const uint8_t *value, size_t value_bytes) noexcept nogil
+                         const uint8_t *value, size_t value_bytes, bint lent) noexcept nogil
 # The newest version of key with tag <= max_tag, or NULL.
 cdef MemEntry *memtable_get(Memtable *m, const uint8_t *key, size_t key_bytes, uint64_t max_tag) noexcept nogil
 

@@ -4,7 +4,7 @@
             entries  s0 s1 s2 ...      the smallest entry of each child: decides where heads are equal
             children c0 c1 c2 ...
     leaf    heads    h0 h1 h2 ...
-            entries  e0 e1 e2 ...      -> {tag, value_bytes, key_bytes, key, value} in the arena
+            entries  e0 e1 e2 ...      -> what mem_entry.py describes, in the arena
             next, prev
 
 Order: key ascending, then tag descending (the newest version first). Invariants (`MemtableOwner.check` in
@@ -35,6 +35,7 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_spin_unlock,
 )
 from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK
+from cython.cimports.fjeld.kernel.mem_entry import FAR_BYTES, MemEntry, entry_new
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
 from cython.cimports.libc.string import memcmp, memcpy, memmove
@@ -43,8 +44,7 @@ from cython.cimports.libc.string import memcmp, memcpy, memmove
 MAX_REHEADS = cython.declare(cython.int, 4)
 
 
-# ---- nodes and entries
-# ---------------------------------------------------------------------------------------
+# ---- nodes -------------------------------------------------------------------------------------------
 
 
 @cython.cfunc
@@ -61,31 +61,6 @@ def node_new(m: cython.pointer[Memtable], level: uint32_t) -> cython.pointer[Nod
         node.next = cython.NULL
         node.prev = cython.NULL
     return node
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def entry_new(
-    m: cython.pointer[Memtable],
-    key: cbytes,
-    key_bytes: cython.size_t,
-    tag: uint64_t,
-    value: cbytes,
-    value_bytes: cython.size_t,
-) -> cython.pointer[MemEntry]:
-    size: cython.size_t = cython.sizeof(MemEntry) - 2 + key_bytes + value_bytes
-    entry: cython.pointer[MemEntry] = cython.cast(
-        cython.pointer[MemEntry], arena_take(cython.address(m.arena), size)
-    )
-    if entry != cython.NULL:
-        entry.tag = tag
-        entry.key_bytes = cython.cast(uint32_t, key_bytes)
-        entry.value_bytes = cython.cast(uint32_t, value_bytes)
-        memcpy(cython.address(entry.data[0]), key, key_bytes)
-        if value_bytes:
-            memcpy(cython.address(entry.data[0]) + key_bytes, value, value_bytes)
-    return entry
 
 
 # ---- search ------------------------------------------------------------------------------------------
@@ -417,13 +392,16 @@ def memtable_insert(
     tag: uint64_t,
     value: cbytes,
     value_bytes: cython.size_t,
+    lent: cython.bint,
 ) -> cython.int:
     status: cython.int
     entry: cython.pointer[MemEntry]
     fj_spin_lock(cython.address(m.lock))
-    entry = entry_new(m, key, key_bytes, tag, value, value_bytes)
+    entry = entry_new(cython.address(m.arena), key, key_bytes, tag, value, value_bytes, lent)
     status = ST_NOMEM if entry == cython.NULL else insert_entry(m, entry)
     if status == ST_OK:
+        if lent and value_bytes >= FAR_BYTES:
+            m.lent_bytes += value_bytes
         m.changes += 1
         m.entries += 1
         if (tag & 0xFF) != KIND_VALUE:

@@ -20,6 +20,9 @@ cdef extern from *:
     # The state must be 64-byte aligned: never embed one, always create it.
     XXH3_state_t *XXH3_createState() noexcept nogil
     int XXH3_freeState(XXH3_state_t *state) noexcept nogil
+    int XXH3_64bits_reset_withSeed(XXH3_state_t *state, uint64_t seed) noexcept nogil
+    int XXH3_64bits_update(XXH3_state_t *state, const void *data, size_t n) noexcept nogil
+    uint64_t XXH3_64bits_digest(const XXH3_state_t *state) noexcept nogil
     int XXH3_128bits_reset(XXH3_state_t *state) noexcept nogil
     int XXH3_128bits_update(XXH3_state_t *state, const void *data, size_t n) noexcept nogil
     XXH128_hash_t XXH3_128bits_digest(const XXH3_state_t *state) noexcept nogil

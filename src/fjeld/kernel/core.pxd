@@ -13,7 +13,9 @@ cdef class TreeCore:
     cdef int view_lock          # spin lock: reading or replacing `view`
     cdef View view
     cdef Memtable *active       # = view.memtables[0]; guarded by the commit lock
-    cdef readonly uint64_t memtable_bytes   # the active one is sealed when it holds more
+    cdef MemtableOwner owner    # of it
+    cdef readonly uint64_t memtable_bytes   # the active one is sealed when it holds more: memory
+    cdef readonly uint64_t lent_bytes       # ... or has more in journals
     cdef int refused            # closed, dropped or forked: every call raises
     cdef readonly uint64_t written_bytes    # keys and values that users wrote; guarded by the commit lock
     cdef readonly ReadCounters reads
@@ -21,6 +23,7 @@ cdef class TreeCore:
     cdef View take_view(self)
     cdef int check(self) except -1
     cdef bint is_full(self) noexcept nogil
+    cdef bint can_lend(self) noexcept
 
 cdef bytes coerce(object given, str what)
 cdef int check_key(object key) except -1

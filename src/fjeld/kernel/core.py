@@ -10,12 +10,17 @@ from cython.cimports.fjeld.kernel.coding import (
     fj_spin_lock,
     fj_spin_unlock,
 )
+from cython.cimports.fjeld.kernel.journal_map import JournalMap
 from cython.cimports.fjeld.kernel.memtable import MemtableOwner
 from cython.cimports.fjeld.kernel.read_counters import ReadCounters
 from cython.cimports.fjeld.kernel.view import View
 from cython.cimports.libc.stdint import uint64_t
 
 from fjeld.errors import ClosedError
+
+# A memtable may point to so many times its memory in journals. They are written already and cost no memory that the
+# system cannot take back; the more there is of them, the larger, and the fewer, tables a flush makes.
+LENT_FACTOR = cython.declare(uint64_t, 6)
 
 MAX_VALUE_BYTES = cython.declare(cython.longlong, 0xFFFFFFFF)
 
@@ -62,6 +67,7 @@ class TreeCore:
         self.id = id
         self.name = name
         self.memtable_bytes = memtable_bytes
+        self.lent_bytes = LENT_FACTOR * self.memtable_bytes
         self.reads = ReadCounters()
         self.replace(view)
 
@@ -84,7 +90,16 @@ class TreeCore:
     @cython.nogil
     @cython.exceptval(check=False)
     def is_full(self) -> cython.bint:
-        return self.active.arena.bytes >= self.memtable_bytes and self.active.entries != 0
+        if self.active.arena.bytes < self.memtable_bytes and self.active.lent_bytes < self.lent_bytes:
+            return False
+        return self.active.entries != 0
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def can_lend(self) -> cython.bint:
+        """Whether the active memtable may point to values in the active journal. Requires: commit lock."""
+        mapping: JournalMap = self.commit.writer.mapping
+        return mapping is not None and self.owner.borrow_from(mapping)
 
     # ---- for the control plane ----
 
@@ -103,12 +118,20 @@ class TreeCore:
         before = self.view
         self.view = view
         self.active = owner.memtable
+        self.owner = owner
         fj_spin_unlock(cython.address(self.view_lock))
         del before  # outside the lock: this may close tables
 
     def full(self) -> bool:
         """Has the active memtable reached its size? Requires: commit lock."""
         return self.is_full()
+
+    def active_part(self) -> float:
+        """How much of its size the active memtable has: 0, empty, to 1, full."""
+        owner: MemtableOwner = self.take_view().memtables[0]
+        held: cython.double = owner.memtable.arena.bytes
+        lent: cython.double = owner.memtable.lent_bytes
+        return max(held / self.memtable_bytes, lent / self.lent_bytes)
 
     def refuse(self, refused: bool = True):
         """From here on every call raises what control.refuse_partition raises."""

@@ -9,16 +9,15 @@ import os
 import cython
 from cython.cimports.fjeld.kernel.coding import KIND_TOMBSTONE, cbytes, fj_atomic_store64, fj_compare
 from cython.cimports.fjeld.kernel.commit import Commit
-from cython.cimports.fjeld.kernel.journal import (
+from cython.cimports.fjeld.kernel.journal_record import (
     RECORD_HEADER_BYTES,
+    Stamp,
     entry_bytes,
-    entry_put,
-    journal_begin,
-    journal_commit,
     journal_fits,
+    journal_put,
 )
 from cython.cimports.fjeld.kernel.memtable import MemCursor, MemtableOwner, mem_init, mem_seek
-from cython.cimports.libc.stdint import uint8_t, uint64_t
+from cython.cimports.libc.stdint import uint64_t
 
 
 def reserve_seqno(commit: Commit) -> int:
@@ -39,14 +38,22 @@ def put_record(commit: Commit, now: uint64_t) -> object:
     """Requires: commit lock."""
     needed: cython.size_t = RECORD_HEADER_BYTES + entry_bytes(NO_PARTITION, 0, 0)
     status: cython.int
-    to: cython.pointer[uint8_t]
+    stamp: Stamp
     if commit.journal == cython.NULL or not journal_fits(commit.journal, needed):
         return 0
-    to = journal_begin(commit.journal, needed)
-    status = -commit.journal.errnum if to == cython.NULL else 0
-    if status == 0:
-        entry_put(to, KIND_TOMBSTONE, NO_PARTITION, cython.NULL, 0, cython.NULL, 0)
-        status = journal_commit(commit.journal, needed, 1, commit.seqno + 1, now, commit.persisted)
+    stamp.seqno = commit.seqno + 1
+    stamp.time_ns = now
+    stamp.persisted = commit.persisted
+    status = journal_put(
+        commit.journal,
+        KIND_TOMBSTONE,
+        NO_PARTITION,
+        cython.NULL,
+        0,
+        cython.NULL,
+        0,
+        cython.address(stamp),
+    )
     if status != 0:
         raise OSError(-status, os.strerror(-status), commit.writer.path)
     commit.seqno += 1

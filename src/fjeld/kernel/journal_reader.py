@@ -39,10 +39,9 @@ from cython.cimports.fjeld.kernel.coding import (
 from cython.cimports.fjeld.kernel.journal import (
     JOURNAL_FORMAT,
     JOURNAL_HEADER_BYTES,
-    RECORD_HEADER_BYTES,
-    SEAL_ENTRIES,
 )
 from cython.cimports.fjeld.kernel.journal_file import journal_read, journal_read_open
+from cython.cimports.fjeld.kernel.journal_record import RECORD_HEADER_BYTES, SEAL_ENTRIES
 from cython.cimports.libc.stdint import int64_t, uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcmp, memcpy, memset

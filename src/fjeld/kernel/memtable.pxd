@@ -1,7 +1,6 @@
 # The memtable: cursor and owner. The tree itself is in btree.pxd.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.btree cimport (
-    MemEntry,
     Memtable,
     NODE_ENTRIES,
     Node,
@@ -11,6 +10,8 @@ from fjeld.kernel.btree cimport (
     memtable_new,
     tree_seek,
 )
+from fjeld.kernel.journal_map cimport JournalMap
+from fjeld.kernel.mem_entry cimport FAR_BYTES, MemEntry, entry_value
 
 cdef struct MemCursor:
     Memtable *memtable
@@ -29,3 +30,8 @@ cdef void mem_prev(MemCursor *c) noexcept nogil
 
 cdef class MemtableOwner:
     cdef Memtable *memtable
+    cdef JournalMap newest      # the last of `lenders`
+    cdef list lenders           # mappings that hold values of this memtable
+
+    # From here on values in this mapping may be lent to the memtable; False: copy them. Requires: commit lock.
+    cdef bint borrow_from(self, JournalMap mapping) noexcept

@@ -149,11 +149,23 @@ class MemtableOwner:
 
     def __cinit__(self):
         self.memtable = memtable_new()
+        self.lenders = []
         if self.memtable == cython.NULL:
             raise MemoryError
 
     def __dealloc__(self):
         memtable_free(self.memtable)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def borrow_from(self, mapping: JournalMap) -> cython.bint:
+        if self.newest is not mapping:
+            try:
+                self.lenders.append(mapping)
+            except MemoryError:
+                return False
+            self.newest = mapping
+        return True
 
     def seal(self):
         """No more inserts from here on. Requires: commit lock."""
@@ -168,6 +180,11 @@ class MemtableOwner:
     def memory_bytes(self):
         """Memory held."""
         return self.memtable.arena.bytes
+
+    @property
+    def lent_bytes(self):
+        """Bytes of values that are not in this memory but in the mapped journals."""
+        return self.memtable.lent_bytes
 
     @property
     def first_seqno(self):
@@ -189,7 +206,7 @@ class MemtableOwner:
         tag: uint64_t = (cython.cast(uint64_t, seqno) << 8) | cython.cast(uint64_t, kind)
         k: cbytes = key
         v: cbytes = value
-        if memtable_insert(self.memtable, k, len(key), tag, v, len(value)) != ST_OK:
+        if memtable_insert(self.memtable, k, len(key), tag, v, len(value), False) != ST_OK:
             raise MemoryError
 
     def get(self, key: bytes, seqno: int = (1 << 55)):
@@ -238,11 +255,12 @@ class MemtableOwner:
 @cython.cfunc
 def entry_tuple(e: cython.pointer[MemEntry]) -> tuple:
     data: cython.p_char = cython.cast(cython.p_char, cython.address(e.data[0]))
+    value: cython.p_char = cython.cast(cython.p_char, entry_value(e))
     return (
         data[: e.key_bytes],
         e.tag >> 8,
         e.tag & 0xFF,
-        data[e.key_bytes : e.key_bytes + e.value_bytes],
+        value[: e.value_bytes],
     )
 
 

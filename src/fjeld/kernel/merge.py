@@ -18,6 +18,7 @@ from cython.cimports.fjeld.kernel.coding import VALUE_BIT, cbytes, fj_atomic_add
 from cython.cimports.fjeld.kernel.failure import ST_COLD, ST_END, ST_NOMEM, ST_OK, fail_nomem
 from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.memtable import (
+    entry_value,
     mem_first,
     mem_init,
     mem_last,
@@ -135,7 +136,7 @@ def source_read(s: cython.pointer[Source]) -> cython.int:
     s.key_bytes = s.mem.entry.key_bytes
     s.head = fj_head64(s.key, s.key_bytes)
     s.tag = s.mem.entry.tag
-    s.value = s.key + s.key_bytes
+    s.value = entry_value(s.mem.entry)
     s.value_bytes = s.mem.entry.value_bytes
     return ST_OK
 

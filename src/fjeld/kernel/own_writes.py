@@ -26,7 +26,13 @@ from cython.cimports.fjeld.kernel.commit import ATTEND_DURABLE, ATTEND_REFUSE, C
 from cython.cimports.fjeld.kernel.core import TreeCore
 from cython.cimports.fjeld.kernel.failure import ST_OK
 from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
-from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memtable_get, memtable_insert
+from cython.cimports.fjeld.kernel.memtable import (
+    MemEntry,
+    MemtableOwner,
+    entry_value,
+    memtable_get,
+    memtable_insert,
+)
 from cython.cimports.fjeld.kernel.merge import FJ_OWN_TAG
 from cython.cimports.fjeld.kernel.read_set import ReadSet
 from cython.cimports.fjeld.kernel.turn import Turn
@@ -121,7 +127,7 @@ class OwnWrites:
         if e == cython.NULL:
             return 0
         out.kind = e.tag & 0xFF
-        out.value = cython.address(e.data[0]) + e.key_bytes
+        out.value = entry_value(e)
         out.value_bytes = e.value_bytes
         return 1
 
@@ -191,6 +197,7 @@ class OwnWrites:
                     own_tag(self.indexed_count + 1, entry.kind),
                     entry.value,
                     entry.value_bytes,
+                    False,
                 )
                 != ST_OK
             ):

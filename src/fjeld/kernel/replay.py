@@ -59,6 +59,7 @@ def replay_journal(
                         (seqno << 8) | cython.cast(uint64_t, entry.kind),
                         entry.value,
                         entry.value_bytes,
+                        False,
                     )
                     != ST_OK
                 ):

@@ -118,6 +118,18 @@ static inline int64_t fj_seek(int fd, uint64_t offset, int hole) {
     return -EINVAL;
 #endif
 }
+/* As pwrite of two pieces and then zeros (fewer than 8), in one call; like pwrite it may stop anywhere. */
+static inline int64_t fj_pwrite_two(int fd, const void *head, size_t head_bytes, const void *body, size_t body_bytes,
+                                    size_t zeros, uint64_t offset) {
+#ifdef __linux__
+    static const char nothing[8] = {0};
+    struct iovec v[3] = {{(void *)head, head_bytes}, {(void *)body, body_bytes}, {(void *)nothing, zeros}};
+    return fj_result(pwritev(fd, v, 3, (off_t)offset));
+#else
+    (void)body, (void)body_bytes, (void)zeros;
+    return fj_result(pwrite(fd, head, head_bytes, (off_t)offset));
+#endif
+}
 /* The pages can be written without a fault from now on (-EFAULT: writing them would be SIGBUS). */
 static inline int fj_populate(void *start, size_t n) { return (int)fj_result(madvise(start, n, MADV_POPULATE_WRITE)); }
 /* The pages of a shared mapping leave this process; their bytes stay in the page cache. */

@@ -25,7 +25,7 @@ from cython.cimports.fjeld.kernel.failure import (
     failure_clear,
     raise_failure,
 )
-from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, memtable_get
+from cython.cimports.fjeld.kernel.memtable import MemEntry, MemtableOwner, entry_value, memtable_get
 from cython.cimports.fjeld.kernel.merge import merge_add_memtable, merge_add_run, merge_init
 from cython.cimports.fjeld.kernel.read_counters import COUNTED_LEVELS, LevelReads, ReadCounters
 from cython.cimports.fjeld.kernel.table import (
@@ -70,7 +70,7 @@ def found_entry(found: cython.pointer[Found], e: cython.pointer[MemEntry]) -> cy
     """What a memtable gave: it lives as long as the view."""
     found.block = cython.NULL
     found.tag = e.tag
-    found.value = cython.address(e.data[0]) + e.key_bytes
+    found.value = entry_value(e)
     found.value_bytes = e.value_bytes
 
 

@@ -18,21 +18,22 @@ from cython.cimports.fjeld.kernel.coding import (
 from cython.cimports.fjeld.kernel.commit import ATTEND_DURABLE, ATTEND_PRESSURE, ATTEND_REFUSE, Commit
 from cython.cimports.fjeld.kernel.core import Access, TreeCore, check_key, check_value, coerce
 from cython.cimports.fjeld.kernel.failure import ST_NOMEM, ST_OK
-from cython.cimports.fjeld.kernel.journal import (
+from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
+from cython.cimports.fjeld.kernel.journal_record import (
     RECORD_HEADER_BYTES,
+    Stamp,
     entry_bytes,
     entry_put,
-    journal_begin,
-    journal_commit,
+    journal_entries,
     journal_fits,
+    journal_put,
+    journal_put_entries,
 )
-from cython.cimports.fjeld.kernel.journal_reader import JournalEntry, entry_next
 from cython.cimports.fjeld.kernel.memory import reserve
-from cython.cimports.fjeld.kernel.memtable import memtable_insert
+from cython.cimports.fjeld.kernel.memtable import FAR_BYTES, memtable_insert
 from cython.cimports.fjeld.kernel.view import NOT_NOW
-from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
+from cython.cimports.libc.stdint import uint64_t
 from cython.cimports.libc.stdlib import free
-from cython.cimports.libc.string import memcpy
 
 from fjeld.errors import ClosedError
 
@@ -100,7 +101,7 @@ def put_one(
 ) -> cython.int:
     commit: Commit = core.commit
     seqno: uint64_t
-    to: cython.pointer[uint8_t]
+    stamp: Stamp
     status: cython.int
     k: cbytes = cython.cast(cbytes, PyBytes_AS_STRING(key))
     kn: cython.size_t = PyBytes_GET_SIZE(key)
@@ -112,20 +113,21 @@ def put_one(
     needed: cython.size_t = RECORD_HEADER_BYTES + entry_bytes(core.id, kn, vn)
     if needed > MAX_BATCH_BYTES:
         raise ValueError("an entry has at most 4,294,901,760 bytes in the journal: store a smaller value")
-    now: uint64_t = commit.now_ns()
+    stamp.time_ns = commit.now_ns()
     if lock_for(core, needed, wait) == NOT_NOW:
         return NOT_NOW
     seqno = commit.seqno + 1
-    to = journal_begin(commit.journal, needed)
-    if to == cython.NULL:
-        commit.unlock()
-        return journal_failed(core, -commit.journal.errnum)
-    entry_put(to, kind, core.id, k, kn, v, vn)
-    status = journal_commit(commit.journal, needed, 1, seqno, now, commit.persisted)
+    stamp.seqno = seqno
+    stamp.persisted = commit.persisted
+    status = journal_put(commit.journal, kind, core.id, k, kn, v, vn, cython.address(stamp))
     if status != 0:
         commit.unlock()
         return journal_failed(core, status)
-    status = memtable_insert(core.active, k, kn, (seqno << 8) | cython.cast(uint64_t, kind), v, vn)
+    lent: cython.bint = vn >= FAR_BYTES and core.can_lend()
+    if lent:
+        # An entry ends with its value.
+        v = journal_entries(commit.journal) + (needed - RECORD_HEADER_BYTES - vn)
+    status = memtable_insert(core.active, k, kn, (seqno << 8) | cython.cast(uint64_t, kind), v, vn, lent)
     commit.seqno = seqno
     core.written_bytes += kn + vn
     commit.written_bytes += kn + vn
@@ -243,9 +245,10 @@ class WriteBatch:
     @cython.cfunc
     @cython.exceptval(check=False)
     def apply(self, seqno: uint64_t) -> cython.int:
-        """Requires: commit lock. Put the entries into their memtables."""
+        """Requires: commit lock, and that they are the journal's last record. Put the entries into their memtables."""
         p: cbytes = self.data
         end: cbytes = self.data + self.bytes
+        lent: cython.bint
         entry: JournalEntry
         core: TreeCore = None
         status: cython.int = ST_OK
@@ -255,6 +258,9 @@ class WriteBatch:
                 for core in self.cores:
                     if core.id == entry.partition:
                         break
+            lent = entry.value_bytes >= FAR_BYTES and core.can_lend()
+            if lent:
+                entry.value = journal_entries(self.commit.journal) + (entry.value - self.data)
             status = memtable_insert(
                 core.active,
                 entry.key,
@@ -262,6 +268,7 @@ class WriteBatch:
                 (seqno << 8) | cython.cast(uint64_t, entry.kind),
                 entry.value,
                 entry.value_bytes,
+                lent,
             )
             core.written_bytes += entry.key_bytes + entry.value_bytes
             self.commit.written_bytes += entry.key_bytes + entry.value_bytes
@@ -277,8 +284,8 @@ class WriteBatch:
         status: cython.int
         seqno: uint64_t
         obstacle: object
-        to: cython.pointer[uint8_t]
-        now: uint64_t = commit.now_ns()
+        stamp: Stamp
+        stamp.time_ns = commit.now_ns()
         while True:
             if not wait and commit.attention & (ATTEND_REFUSE | ATTEND_PRESSURE):
                 return NOT_NOW
@@ -299,12 +306,9 @@ class WriteBatch:
             elif obstacle is not self:
                 commit.control.seal_memtable(obstacle)
         seqno = commit.seqno + 1
-        to = journal_begin(commit.journal, needed)
-        if to == cython.NULL:
-            commit.unlock()
-            return journal_failed(self.cores[0], -commit.journal.errnum)
-        memcpy(to, self.data, self.bytes)
-        status = journal_commit(commit.journal, needed, self.count, seqno, now, commit.persisted)
+        stamp.seqno = seqno
+        stamp.persisted = commit.persisted
+        status = journal_put_entries(commit.journal, self.data, self.bytes, self.count, cython.address(stamp))
         if status != 0:
             commit.unlock()
             return journal_failed(self.cores[0], status)

@@ -7,7 +7,8 @@ What comes with separation, at a glance. (Pages: FORMATS.md; invariants of a ver
     collection          a compaction in place, chosen for what it empties (`strategies.blobs`)
 
 Considered and left: values straight into blob files instead of the journal (WiscKey's log: one write less, but a
-batch would have two places, and a checkpoint two cuts); garbage counted by events (a crash between edit and count
+batch would have two places, and a checkpoint two cuts; what made it tempting, copies on the way, memtables avoid by
+pointing into the mapped journal); garbage counted by events (a crash between edit and count
 needs a repair; sums by table need none); rewriting a blob file alone and putting the new places into the tree as
 writes (needs seqnos, and meets snapshots). RocksDB's BlobDB and fjall's value log, in their newest forms, also
 rewrite only the tables that point into what they collect.

@@ -113,10 +113,10 @@ class Throttle:
         state = self._store.version.partitions.get(partition.id)
         if state is None:
             return None
-        active, *sealed = partition.core.current_view().memtables
+        sealed = partition.sealed_memtables()
         return Load(
             sealed_memtables=len(sealed),
-            active_part=active.memory_bytes / partition.core.memtable_bytes,
+            active_part=partition.core.active_part(),
             level0_runs=len(state.levels[0]) if self.level0_counts else 0,
             journals_bytes=journals_bytes,
         )
