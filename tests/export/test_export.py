@@ -379,3 +379,37 @@ def test_an_import_describes_itself(keyspace: fjeld.Keyspace, tmp_path: Path) ->
     document = json.loads((tmp_path / "new" / "checkpoint.json").read_text())
     assert (document["id"], document["metadata"]) == (info.id, {"why": "test"})
     assert document["parent"] == {"id": keyspace.id, "seqno": info.seqno}
+
+
+@pytest.mark.parametrize("compaction", [Leveled(), SizeTiered(), Fifo()])
+def test_large_values_of_an_import_lie_apart_from_their_keys(
+    path: Path, tmp_path: Path, compaction: Any
+) -> None:
+    separation = fjeld.KvSeparation(threshold_bytes=1000, file_size_bytes=100_000)
+    options = fjeld.PartitionOptions(kv_separation=separation, compaction=compaction)
+    target = tmp_path / "imported"
+    with opened(path) as keyspace:
+        a = keyspace.partition("a", options=options)
+        fill(a, 300, value_bytes=3000)
+        fill(a, 300, value_bytes=30, start=300)
+        info = keyspace.export_to(tmp_path / "e.fjx")
+        wanted = content_of(keyspace)
+    imported = fjeld.import_from(tmp_path / "e.fjx", target)
+    assert imported.digest == info.digest
+    assert fjeld.verify(target).ok
+    assert len(list((target / "blobs").iterdir())) >= 5
+    assert sum(table.stat().st_size for table in (target / "tables").iterdir()) < 300 * 200
+    with fjeld.open(target) as keyspace:
+        assert content_of(keyspace) == wanted
+        assert keyspace.partition("a").stats()["blobs"]["garbage_bytes"] == 0
+
+
+def test_an_import_that_fails_leaves_no_blob_file(path: Path, tmp_path: Path) -> None:
+    options = fjeld.PartitionOptions(kv_separation=fjeld.KvSeparation(threshold_bytes=1000))
+    with opened(path) as keyspace:
+        fill(keyspace.partition("a", options=options), 300, value_bytes=3000)
+        keyspace.export_to(tmp_path / "e.fjx")
+    whole = (tmp_path / "e.fjx").read_bytes()
+    with pytest.raises(fjeld.CorruptionError, match="cut short"):
+        fjeld.import_from(io.BytesIO(whole[:-10]), tmp_path / "imported")
+    assert leftovers(tmp_path) == []

@@ -36,7 +36,9 @@ from fjeld.kernel.checksum import Xxh128
 from fjeld.kernel.export_decoder import ChunkDecoder
 from fjeld.kernel.file_reader import ReadFile
 from fjeld.kernel.table_writer import TableWriter
-from fjeld.manifest.names import table_path
+from fjeld.maintenance.blob_output import BlobOutput
+from fjeld.manifest.blob_meta import BlobMeta
+from fjeld.manifest.names import BLOBS_DIRECTORY, blob_path, table_path
 from fjeld.manifest.state import NO_TABLES, FileRecord, Parent, PartitionState, TableMeta
 from fjeld.manifest.version import Version
 from fjeld.options import CODECS, LEVELS, Fifo, KeyspaceOptions, Leveled, PartitionOptions
@@ -131,7 +133,7 @@ class _Import:
         self._entries = 0
         self._chunks = 0
         self._next_file = 1
-        self._tables: list[list[TableMeta]] = []
+        self._built: list[_Tables] = []
 
     def run(self) -> tuple[Header, End]:
         """Read all of it into tables, which are on disk then."""
@@ -153,16 +155,17 @@ class _Import:
     def version(self, header: Header) -> tuple[Version, tuple[FileRecord, ...]]:
         """What the new keyspace is: a version and its files."""
         states = {}
-        for number, (head, tables) in enumerate(zip(header.partitions, self._tables, strict=True), start=1):
+        for number, (head, built) in enumerate(zip(header.partitions, self._built, strict=True), start=1):
             levels = list(NO_TABLES)
             deep = isinstance(head.options.compaction, Leveled)
-            levels[LEVELS - 1 if deep else 0] = tuple(tables if deep else reversed(tables))
+            levels[LEVELS - 1 if deep else 0] = tuple(built.tables if deep else reversed(built.tables))
             states[number] = PartitionState(
                 id=number,
                 name=head.name,
                 options=head.options,
                 flushed_seqno=header.seqno,
                 levels=tuple(levels),
+                blobs=built.blobs,
             )
         version = Version(
             id=self._id,
@@ -195,7 +198,8 @@ class _Import:
                     raise CorruptionError(
                         f"the content of the partition {head.name!r} is not what was exported"
                     )
-            self._tables.append(tables.finish())
+            tables.finish()
+            self._built.append(tables)
         self._content.add(head.name, entries, found.xxh128)
         self._entries += entries
         self._meter.add(1, 0)
@@ -216,10 +220,22 @@ class _Import:
         except UnsupportedFormatError as error:
             raise UnsupportedFormatError(f"{self._reader.name or 'the export'}: {error}") from error
 
-    def next_table(self, options: PartitionOptions) -> tuple[int, TableWriter]:
-        """A number that no other file has, and the table of this number, begun."""
+    @property
+    def blobs_directory(self) -> str:
+        return os.path.join(self._folder, BLOBS_DIRECTORY)
+
+    def next_file(self) -> int:
+        """A number that no other file has."""
         number = self._next_file
         self._next_file += 1
+        return number
+
+    def blob_path(self, number: int) -> str:
+        return os.path.join(self._folder, blob_path(number))
+
+    def next_table(self, options: PartitionOptions) -> tuple[int, TableWriter]:
+        """A number, and the table of this number, begun."""
+        number = self.next_file()
         level = LEVELS - 1 if isinstance(options.compaction, Leveled) else 0
         return number, TableWriter(
             os.path.join(self._folder, table_path(number)),
@@ -238,7 +254,7 @@ class _Import:
 
 
 class _Tables:
-    """The tables of one partition, being written. A context manager: a writer that is not finished is closed."""
+    """The tables and blob files of one partition, being written. A context manager: what is not finished is closed."""
 
     def __init__(self, owner: _Import, options: PartitionOptions) -> None:
         self._owner = owner
@@ -246,7 +262,9 @@ class _Tables:
         self._table_bytes = _table_bytes(options)
         self._writer: TableWriter | None = None
         self._number = 0
-        self._done: list[TableMeta] = []
+        self._blobs = BlobOutput(owner, options, created_ns=owner.created_ns)
+        self.tables: list[TableMeta] = []
+        """In order of their keys."""
 
     def take(self, chunk: ChunkDecoder) -> None:
         """All entries of the chunk."""
@@ -254,20 +272,25 @@ class _Tables:
         while more:
             if self._writer is None:
                 self._number, self._writer = self._owner.next_table(self._options)
-            more = chunk.write(self._writer, self._table_bytes)
+            more = chunk.write(self._writer, self._table_bytes, self._blobs.sink)
             if more:
                 self._finish_one(self._writer)
 
-    def finish(self) -> list[TableMeta]:
-        """All of them, in order of their keys."""
+    def finish(self) -> None:
+        """All of them are on disk when this returns."""
         if self._writer is not None:
             self._finish_one(self._writer)
-        return self._done
+        self._blobs.finish()
+
+    @property
+    def blobs(self) -> tuple[BlobMeta, ...]:
+        """Once finished."""
+        return self._blobs.metas
 
     def _finish_one(self, writer: TableWriter) -> None:
         facts = writer.finish()
         self._writer = None
-        self._done.append(TableMeta(number=self._number, created_ns=self._owner.created_ns, **facts))
+        self.tables.append(TableMeta(number=self._number, created_ns=self._owner.created_ns, **facts))
 
     def __enter__(self) -> _Tables:
         return self
@@ -278,6 +301,8 @@ class _Tables:
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.abandon()
+        if error is not None:
+            self._blobs.undo()
 
 
 def _document(frame: Frame, kind: int) -> bytes:

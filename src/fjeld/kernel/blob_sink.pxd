@@ -6,6 +6,9 @@ from fjeld.kernel.coding cimport cbytes
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.table_writer cimport Writer
 
+cdef enum:
+    FILE_DUE = 9    # of who drains into a sink, beside the statuses of failure.pxd: it is full, and `begin` needs the GIL
+
 cdef class BlobSink:
     cdef object next_file           # () -> (number, path) of another file
     cdef BlobWriter writer          # the one that is written; None before the first

@@ -28,7 +28,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING
 from cython.cimports.fjeld.kernel.blob import blob_read, blob_room
 from cython.cimports.fjeld.kernel.blob_format import BlobPointer, pointer_decode
-from cython.cimports.fjeld.kernel.blob_sink import BlobSink
+from cython.cimports.fjeld.kernel.blob_sink import FILE_DUE, BlobSink
 from cython.cimports.fjeld.kernel.coding import (
     KIND_BLOB,
     KIND_TOMBSTONE,
@@ -62,7 +62,6 @@ from fjeld.errors import CancelledError
 
 CANCELLED = cython.declare(cython.int, 7)
 FILTER_DUE = cython.declare(cython.int, 8)
-FILE_DUE = cython.declare(cython.int, 9)
 NO_STRIPE = cython.declare(uint32_t, 0xFFFFFFFF)
 CHECK_EVERY = cython.declare(
     uint64_t, 4096

@@ -1,5 +1,6 @@
 # Chunks of an export on their way into tables.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from fjeld.kernel.blob_sink cimport BlobSink
 from fjeld.kernel.checksum cimport XXH3_state_t, Xxh128
 from fjeld.kernel.failure cimport Failure
 from fjeld.kernel.table_writer cimport TableWriter, Writer
@@ -23,4 +24,4 @@ cdef class ChunkDecoder:
 
     cdef int unpack(self, int codec, const uint8_t *data, size_t n, uint32_t entries, XXH3_state_t *state, Failure *f) noexcept nogil
     cdef int prove(self, uint32_t entries, XXH3_state_t *state, Failure *f) noexcept nogil
-    cdef int drain(self, Writer *w, uint64_t target_bytes, Failure *f) noexcept nogil
+    cdef int drain(self, Writer *w, uint64_t target_bytes, BlobSink sink, Failure *f) noexcept nogil

@@ -8,6 +8,7 @@ of the GIL once a chunk.
 """
 
 import cython
+from cython.cimports.fjeld.kernel.blob_sink import FILE_DUE, BlobSink
 from cython.cimports.fjeld.kernel.block_builder import MAX_BLOCK_BYTES
 from cython.cimports.fjeld.kernel.checksum import XXH3_128bits_update, XXH3_state_t, Xxh128
 from cython.cimports.fjeld.kernel.coding import (
@@ -107,17 +108,21 @@ class ChunkDecoder:
             self.position = raw_bytes
             raise_failure(cython.address(f))
 
-    def write(self, writer: TableWriter, table_bytes: uint64_t) -> bool:
-        """Put the chunk into the table; True where that has reached `table_bytes` and entries are left for
-        another.
+    def write(self, writer: TableWriter, table_bytes: uint64_t, sink: BlobSink | None = None) -> bool:
+        """Put the chunk into the table; True where that has reached `table_bytes` and entries are left for another.
+        sink: where large values go.
         """
         f: Failure
         status: cython.int
         writer.must_be_open()
         w: cython.pointer[Writer] = writer.writer
         failure_clear(cython.address(f))
-        with cython.nogil:
-            status = self.drain(w, table_bytes, cython.address(f))
+        while True:
+            with cython.nogil:
+                status = self.drain(w, table_bytes, sink, cython.address(f))
+            if status != FILE_DUE:
+                break
+            sink.begin()
         if status != ST_OK:
             raise_failure(cython.address(f))
         return self.position < self.raw_bytes
@@ -186,16 +191,29 @@ class ChunkDecoder:
     @cython.nogil
     @cython.exceptval(check=False)
     def drain(
-        self, w: cython.pointer[Writer], target_bytes: uint64_t, f: cython.pointer[Failure]
+        self,
+        w: cython.pointer[Writer],
+        target_bytes: uint64_t,
+        sink: BlobSink | None,
+        f: cython.pointer[Failure],
     ) -> cython.int:
         status: cython.int = ST_OK
         entry: ChunkEntry
         end: cbytes = self.raw + self.raw_bytes
         p: cbytes = self.raw + self.position
         while status == ST_OK and p < end and writer_file_bytes(w) < target_bytes:
+            if sink is not None and sink.full():
+                return FILE_DUE
             p = entry_at(p, end, cython.address(entry))
             if p == cython.NULL:  # it was proved otherwise
                 return fail_corrupt(f, cython.NULL, 0, b"an entry of the chunk does not fit it")
-            status = writer_add(w, entry.key, entry.key_bytes, KIND_VALUE, entry.value, entry.value_bytes, f)
+            if sink is None:
+                status = writer_add(
+                    w, entry.key, entry.key_bytes, KIND_VALUE, entry.value, entry.value_bytes, f
+                )
+            else:
+                status = sink.add(
+                    w, entry.key, entry.key_bytes, KIND_VALUE, entry.value, entry.value_bytes, f
+                )
             self.position = cython.cast(cython.size_t, p - self.raw)
         return status

@@ -9,7 +9,7 @@ entries of an ingested table have (docs/FORMATS.md, *Table*).
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cython.cimports.fjeld.kernel.blob_sink import BlobSink
+from cython.cimports.fjeld.kernel.blob_sink import FILE_DUE, BlobSink
 from cython.cimports.fjeld.kernel.block_builder import MAX_BLOCK_BYTES
 from cython.cimports.fjeld.kernel.coding import KIND_VALUE, MAX_KEY_BYTES, cbytes, fj_compare
 from cython.cimports.fjeld.kernel.core import check_key, coerce
@@ -23,7 +23,6 @@ CHUNK_PAIRS = cython.declare(uint32_t, 4096)
 CHUNK_BYTES = cython.declare(uint64_t, 1 << 20)
 # What a block holds beside the longest key, as in the table writer.
 MAX_VALUE_BYTES = cython.declare(cython.longlong, MAX_BLOCK_BYTES - MAX_KEY_BYTES - 64)
-FILE_DUE = cython.declare(cython.int, 9)
 SHOWN_BYTES = cython.declare(cython.int, 64)
 
 
