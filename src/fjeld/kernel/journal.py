@@ -124,10 +124,14 @@ def _wait_for_syncers(j: cython.pointer[Journal]) -> cython.void:
 @cython.nogil
 @cython.exceptval(check=False)
 def _finish(j: cython.pointer[Journal]) -> cython.int:
-    """Bring the data to disk, then the file's end and mode: what has its final size is whole."""
-    status: cython.int = file_sync(j.fd)
-    if status >= 0:
-        status = file_truncate(j.fd, j.position)
+    """Cut the file to its end, take the right to write away, and bring all of it to disk.
+
+    The end first: a short journal has half a mebibyte of pages that were populated and never used, and a sync
+    before the cut would write them. A power cut between the cut and the sync may leave a file of the final size
+    with a torn end, and that is what one that was never cut may leave: nothing is believed of a journal for its
+    size, and the manifest says that it is finished only when this has returned.
+    """
+    status: cython.int = file_truncate(j.fd, j.position)
     if status >= 0:
         status = file_seal(j.fd)
     if status >= 0:
