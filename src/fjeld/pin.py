@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fjeld.backup.documents import copy_of, write_documents
+from fjeld.backup.documents import copy_of, put_documents
 from fjeld.backup.info import time_of
 from fjeld.backup.metadata import check_metadata
 from fjeld.engine import Engine
@@ -98,7 +98,7 @@ class Pin:
             with suppress(FileExistsError):
                 files.make_directory(path)
         version = copy_of(self._version, self.seqno)
-        write_documents(target, version, tuple(version.files()), self._created_at, metadata)
+        put_documents(target, version, tuple(version.files()), self._created_at, metadata)
         files.sync_directory(os.path.dirname(target))
         return version.id
 

@@ -222,9 +222,10 @@ def test_contents_are_synced_before_the_target_has_its_name(keyspace: fjeld.Keys
     synced = {event[1] for event in trace[:rename] if event[0] in ("sync", "sync_all", "sync_dir")}
     assert {staging, f"{staging}/tables", f"{staging}/journals"} <= synced
     created = {event[1] for event in trace[:rename] if event[0] == "create" and event[1].startswith(staging)}
+    assert {Path(file).name for file in created} > {"CURRENT", "FJELD", "checkpoint.json"}
+    assert created <= synced, created - synced
     renamed = {event[2] for event in trace[:rename] if event[0] == "rename"}
-    assert all(file in synced for file in created), created - synced
-    assert renamed  # CURRENT and the marker appear whole
+    assert not any(name.startswith(staging) for name in renamed), "nobody sees what is in it: no detours"
     assert ("sync_dir", str(tmp_path)) in trace[rename:]
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.backup.trace import Scribe
-from tests.support import fill, opened, settle, traced
+from tests.support import fill, links_made, opened, settle, traced
 
 EXPECTED = Path(__file__).parent / "testdata" / "checkpoint.trace"
 
 
+LINKS_FIRST = "unflushed writes, the links first"
 CASES: dict[str, dict[str, Any]] = {
     "a table and unflushed writes": {},
     "nothing new since": {},
@@ -23,7 +24,11 @@ CASES: dict[str, dict[str, Any]] = {
     "flush=True": {"flush": True},
     "compact=True": {"compact": True},
     "partitions": {"partitions": ["a"], "verify": True},
+    LINKS_FIRST: {},
 }
+"""Links of tables are made while the journal is finished and the documents are written: here, put in order, after
+both; in the last case before.
+"""
 
 
 def chapters(tmp_path: Path) -> dict[str, str]:
@@ -40,7 +45,9 @@ def chapters(tmp_path: Path) -> dict[str, str]:
         keyspace._engine.maintainer._journal_worker.stop()
         keyspace._engine.maintainer._workers.stop()
         for name, chosen in CASES.items():
-            with traced() as trace:
+            if name == LINKS_FIRST:
+                fill(keyspace.partition("b"), 10)
+            with links_made("first" if name == LINKS_FIRST else "last"), traced() as trace:
                 keyspace.backup_to(tmp_path / "target", **chosen)
             found[name] = scribe.write(trace)
             (tmp_path / "target").rename(tmp_path / f"target of {name}")

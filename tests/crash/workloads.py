@@ -10,7 +10,7 @@ import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import clear_sync_points, set_sync_point
 from tests.crash.life import Life, OptimisticLife, Recording, TransactionalLife
-from tests.support import settle
+from tests.support import links_made, settle
 
 Workload = Callable[[Life], None]
 
@@ -177,7 +177,8 @@ def record(name: str, root: Path, seed: int) -> Recording:
     trace: list = []
     try:
         life = LIVES.get(name, Life)(root, random.Random(f"{name} {seed}"), **options)
-        workload(life)
+        with links_made(random.Random(f"links of {name} {seed}").choice(("first", "last"))):
+            workload(life)
         life.close()
     finally:
         clear_sync_points()

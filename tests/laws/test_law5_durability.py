@@ -104,17 +104,17 @@ def fail_persist(keyspace: fjeld.Keyspace) -> None:
 
 
 def fail_pin(keyspace: fjeld.Keyspace) -> None:
-    files.inject("sync", 0, errno.EIO, path_contains=".jnl", count=2)
+    files.inject("sync_all", 0, errno.EIO, path_contains=".jnl")
     keyspace.pin()
 
 
 def fail_backup(keyspace: fjeld.Keyspace) -> None:
-    files.inject("sync", 0, errno.EIO, path_contains=".jnl", count=2)
+    files.inject("sync_all", 0, errno.EIO, path_contains=".jnl")
     keyspace.backup_to(Path(keyspace.path).parent / "checkpoint")
 
 
 def fail_rotation(keyspace: fjeld.Keyspace) -> None:
-    files.inject("sync", 0, errno.EIO, path_contains=".jnl", count=100)
+    files.inject("sync_all", 0, errno.EIO, path_contains=".jnl", count=100)
     fill(keyspace.partition("a"), 5000)  # until the worker that finishes a journal has met it
     settle(keyspace)
     keyspace.partition("a").insert(b"k", b"v")

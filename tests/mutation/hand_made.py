@@ -140,9 +140,9 @@ MUTANTS = [
     ),
     Mutant(
         "the copy depends on its source (Paimon 9867, 10883)",
-        "backup/linker.py",
-        "        outcomes = files.link_many([source + name for name in names], [target + name for name in names])",
-        "        outcomes = [os.symlink(source + name, target + name) or 0 for name in names]",
+        "backup/links.py",
+        "        return files.link_many(*pairs, self._cancel)\n",
+        "        return [os.symlink(*pair) or 0 for pair in zip(*pairs)]\n",
         FIELD + "test_the_source_can_be_deleted",
     ),
     Mutant(

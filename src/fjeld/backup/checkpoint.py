@@ -26,6 +26,7 @@ import threading
 import time
 
 from fjeld.backup.info import CheckpointInfo
+from fjeld.backup.links import ahead
 from fjeld.backup.making import C, Making, Source, holding, partitions_of
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.request import Request, check_target
@@ -56,10 +57,11 @@ def take_checkpoint(
         with holding(source, cut):
             sync_point("backup:cut")
             making = Making(source, staging.path, cut, request)
-            making.plan()
-            sync_point("backup:finished")
-            meter = Meter(*making.total, progress, cancel)
-            making.move(meter)
+            with ahead([making.begin()]):
+                making.plan()
+                sync_point("backup:finished")
+                meter = Meter(*making.total, progress, cancel)
+                making.move(meter)
             sync_point("backup:linked")
             making.verify(meter)
             source.check_open()

@@ -20,6 +20,7 @@ from fjeld.backup.removal import delete_tree
 from fjeld.backup.staging import STAGING_SUFFIX
 from fjeld.errors import CorruptionError, LockedError
 from fjeld.kernel import files
+from fjeld.kernel.file_groups import sync_directories
 from fjeld.manifest import names
 from fjeld.manifest.state import FileRecord
 
@@ -135,9 +136,8 @@ class RestoreStaging:
 
     def sync(self) -> None:
         """All names in it are on disk."""
-        for folder in sorted(self._folders):
-            files.sync_directory(os.path.join(self.path, folder))
-        files.sync_directory(self.path)
+        folders = [os.path.join(self.path, folder) for folder in sorted(self._folders)]
+        sync_directories([*folders, self.path])
 
     def move_to(self, path: str) -> None:
         """Give it another name, where there is none yet; on disk when this returns."""

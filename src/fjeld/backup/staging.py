@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from fjeld.kernel import files
+from fjeld.kernel.file_groups import sync_directories
 from fjeld.manifest import names
 
 __all__ = ["STAGING_SUFFIX", "Staging", "leftovers_of", "remove_leftovers"]
@@ -81,9 +82,8 @@ class Staging:
 
     def publish(self) -> None:
         """Everything in it is on disk: bring the folders there, from below, then give it its name."""
-        for directory in names.FILE_DIRECTORIES:
-            files.sync_directory(os.path.join(self.path, directory))
-        files.sync_directory(self.path)
+        folders = [os.path.join(self.path, directory) for directory in names.FILE_DIRECTORIES]
+        sync_directories([*folders, self.path])
         files.rename_noreplace(self.path, self._target)
         self._published = True
         files.sync_directory(self._parent)

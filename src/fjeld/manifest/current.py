@@ -13,7 +13,7 @@ from fjeld.errors import CorruptionError
 from fjeld.kernel import files
 from fjeld.manifest.names import CURRENT_NAME, current_staging_name, manifest_name, number_of_manifest
 
-__all__ = ["publish_current", "read_current"]
+__all__ = ["current_line", "publish_current", "read_current"]
 
 
 def read_current(directory: str | os.PathLike[str]) -> int:
@@ -27,11 +27,16 @@ def read_current(directory: str | os.PathLike[str]) -> int:
         ) from None
     line = data.decode("ascii", errors="replace")
     number = number_of_manifest(line.removesuffix("\n"))
-    if number is None or line != f"{manifest_name(number)}\n":
+    if number is None or data != current_line(number):
         raise CorruptionError(
             "this names no manifest; restore it, or the keyspace, from a backup", path=path, offset=0
         )
     return number
+
+
+def current_line(number: int) -> bytes:
+    """The content, where manifest `number` counts."""
+    return f"{manifest_name(number)}\n".encode("ascii")
 
 
 def publish_current(directory: str | os.PathLike[str], number: int) -> None:
@@ -41,6 +46,6 @@ def publish_current(directory: str | os.PathLike[str], number: int) -> None:
     the two manifests counts: nothing may be appended to either, and the keyspace is to be reopened.
     """
     staging = os.path.join(directory, current_staging_name(number))
-    files.create_file(staging, f"{manifest_name(number)}\n".encode("ascii"))
+    files.create_file(staging, current_line(number))
     files.rename(staging, os.path.join(directory, CURRENT_NAME))
     files.sync_directory(directory)

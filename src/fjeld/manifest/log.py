@@ -23,7 +23,7 @@ from fjeld.manifest.framing import Record
 from fjeld.manifest.names import manifest_name, number_of_manifest
 from fjeld.manifest.version import Version
 
-__all__ = ["ManifestInfo", "ManifestReader", "ManifestWriter", "read_manifest"]
+__all__ = ["ManifestInfo", "ManifestReader", "ManifestWriter", "read_manifest", "sealed_manifest"]
 
 # Below this a roll-over saves nothing: reading a megabyte takes milliseconds.
 ROLL_MINIMUM_BYTES = 1 << 20
@@ -49,8 +49,7 @@ class ManifestWriter:
         self.broken = False
         self._keyspace = version.id
         self._pid = os.getpid()
-        mark = framing.mark(version.id, number)
-        snapshot = framing.frame(b'%b"snapshot":%b}' % (mark, version.text().encode()), framing.HEADER_BYTES)
+        snapshot = _snapshot(number, version)
         self._snapshot_bytes = len(snapshot)
         self._file: files.AppendFile | None = files.AppendFile(self.path)
         try:
@@ -106,6 +105,19 @@ class ManifestWriter:
 
     def _payload(self, kind: str, value: object) -> dict[str, object]:
         return {"keyspace": self._keyspace, "manifest": self.number, kind: value}
+
+
+def sealed_manifest(number: int, version: Version) -> bytes:
+    """All of a manifest that says `version` and was closed: what a folder has that nobody writes to yet."""
+    beginning = framing.HEADER + _snapshot(number, version)
+    seal = {"keyspace": version.id, "manifest": number, "sealed": True}
+    return beginning + framing.encode_record(seal, len(beginning))
+
+
+def _snapshot(number: int, version: Version) -> bytes:
+    """The first record."""
+    mark = framing.mark(version.id, number)
+    return framing.frame(b'%b"snapshot":%b}' % (mark, version.text().encode()), framing.HEADER_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

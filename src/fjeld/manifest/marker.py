@@ -13,7 +13,7 @@ from fjeld.errors import CorruptionError, NotAKeyspaceError, UnsupportedFormatEr
 from fjeld.kernel import files
 from fjeld.manifest.names import MARKER_NAME, MARKER_STAGING_NAME
 
-__all__ = ["FORMAT", "check_marker", "write_marker"]
+__all__ = ["CONTENT", "FORMAT", "check_marker", "write_marker"]
 
 FORMAT = 1
 CONTENT = f"fjeld keyspace\nformat {FORMAT}\n".encode("ascii")

@@ -93,10 +93,18 @@ class Version:
 
     def files(self) -> Iterator[FileRecord]:
         """Every file that the version is made of: tables, then blob files, then sealed journals."""
+        yield from self.data_files()
+        yield from self.journal_files()
+
+    def data_files(self) -> Iterator[FileRecord]:
+        """Tables, then blob files: whole and on disk as long as they are part of a version."""
         for table in self.tables():
             yield FileRecord(table.path, table.size_bytes, table.xxh128)
         for blob in self.blobs():
             yield FileRecord(blob.path, blob.size_bytes, blob.xxh128)
+
+    def journal_files(self) -> Iterator[FileRecord]:
+        """The sealed journals; of those that are not finished, neither size nor checksum is known."""
         for journal in self.journals:
             yield FileRecord(journal.path, journal.size_bytes, journal.xxh128)
 
