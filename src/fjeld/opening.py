@@ -155,6 +155,8 @@ class _Replayed:
     manifest: int
     plan: RecoveryPlan
     metas: list[JournalMeta]
+    unbelieved: tuple[int, ...]
+    """Journals behind a torn one."""
 
 
 def _read(path: str, options: KeyspaceOptions, lock_fd: int) -> _Replayed:
@@ -165,13 +167,13 @@ def _read(path: str, options: KeyspaceOptions, lock_fd: int) -> _Replayed:
     version = replace(version, next_file=plan.next_file)
     engine = _build(path, version, options, lock_fd)
     try:
-        last_seqno, metas = _replay(engine, plan)
+        last_seqno, metas, unbelieved = _replay(engine, plan)
         engine.commit.start_at(last_seqno)
         _adopt_journals(engine.store, metas, last_seqno)
     except BaseException:
         engine.abandon()
         raise
-    return _Replayed(engine, manifest, plan, metas)
+    return _Replayed(engine, manifest, plan, metas, unbelieved)
 
 
 def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
@@ -180,7 +182,7 @@ def _recover(path: str, options: KeyspaceOptions, lock_fd: int) -> Engine:
     engine, plan = read.engine, read.plan
     try:
         _require_blobs_directory(path)
-        _delete_useless(path, plan, read.metas)
+        _delete_useless(path, read)
         engine.store.start_manifest()
         for relative in (*plan.delete, *_unlisted(plan, read.metas), names.manifest_name(read.manifest)):
             engine.store.reaper.give(os.path.join(path, relative))
@@ -260,8 +262,8 @@ def _build(path: str, version: Version, options: KeyspaceOptions, lock_fd: int) 
     return engine
 
 
-def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]:
-    """Fill the memtables; the last seqno, and the journals that hold the entries."""
+def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta], tuple[int, ...]]:
+    """Fill the memtables; the last seqno, the journals that hold the entries, and those behind a torn one."""
     store = engine.store
     version = store.version
 
@@ -280,7 +282,7 @@ def _replay(engine: Engine, plan: RecoveryPlan) -> tuple[int, list[JournalMeta]]
     if metas and metas[-1].last_seqno < version.seqno:
         # What is in tables may reach further than what a power cut has left of the journals.
         metas[-1] = replace(metas[-1], last_seqno=version.seqno)
-    return replayed.last_seqno, metas
+    return replayed.last_seqno, metas, replayed.unbelieved
 
 
 def _meta_of(store: VersionStore, replayed: ReplayedJournal) -> JournalMeta:
@@ -316,16 +318,21 @@ def _unlisted(plan: RecoveryPlan, metas: list[JournalMeta]) -> list[str]:
     ]
 
 
-def _delete_useless(path: str, plan: RecoveryPlan, metas: list[JournalMeta]) -> None:
+def _delete_useless(path: str, read: _Replayed) -> None:
     """Delete the journals that are not part of the new version, and that the old manifest does not list
     either.
 
-    Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on.
+    Those behind a torn one hold writes that were never persisted: they must be gone before seqnos go on, and for
+    good before the torn one may go, which may hold nothing at all: without it they would begin behind a gap.
     Empty ones have no seal: once later journals are finished, they would be taken for damaged.
     """
-    kept = {meta.number for meta in metas}
-    gone = [replay.number for replay in plan.journals if replay.number not in kept and replay.meta is None]
-    for number in gone:
-        files.unlink(os.path.join(path, names.journal_path(number)))
-    if gone:
-        files.sync_directory(os.path.join(path, names.JOURNALS_DIRECTORY))
+    kept = {meta.number for meta in read.metas}
+    useless = [
+        replay.number for replay in read.plan.journals if replay.number not in kept and replay.meta is None
+    ]
+    behind = [number for number in useless if number in read.unbelieved]
+    for gone in (behind, [number for number in useless if number not in read.unbelieved]):
+        for number in gone:
+            files.unlink(os.path.join(path, names.journal_path(number)))
+        if gone:
+            files.sync_directory(os.path.join(path, names.JOURNALS_DIRECTORY))

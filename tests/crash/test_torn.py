@@ -12,8 +12,9 @@ import fjeld
 from fjeld.errors import CorruptionError
 from fjeld.kernel.journal_reader import JournalReader
 from tests.crash import history
+from tests.crash.disk import Disk, every_loss
 from tests.small import small_options
-from tests.support import crash_copy, journals_of, opened
+from tests.support import crash_copy, journals_of, opened, traced
 
 OPERATIONS = 60
 # Nothing is flushed or finished behind the test's back.
@@ -194,6 +195,33 @@ def test_a_first_journal_that_lost_everything(two: Path) -> None:
     first, _ = written(two)
     first.write_bytes(bytes(1000))
     assert reopened(two) == 0
+
+
+def test_what_is_not_believed_goes_before_what_says_so(two: Path, quick_folder: Path) -> None:
+    """The torn journal held nothing and was deleted first: when the power went again, the one behind it began
+    behind a gap, and a journal seemed to be missing.
+    """
+    written(two)[0].write_bytes(bytes(1000))
+    root = quick_folder / "before"
+    shutil.copytree(two, root / "keyspace")
+    disk = Disk(root)
+    disk.load(root)
+    with traced() as trace:
+        fjeld.open(root / "keyspace", options=small_options(**QUIET)).close()
+    unlinked = [at for at, event in enumerate(trace) if event[0] == "unlink" and event[1].endswith(".jnl")]
+    folders = 0
+    for at, event in enumerate(trace[: unlinked[3] + 1]):
+        disk.apply(event)
+        if event[0] in ("unlink", "sync_dir"):
+            for _, loss in every_loss(disk, random.Random(at), 0):
+                folders += 1
+                after = quick_folder / f"{folders}"
+                for name, data in {"": None, **disk.tree(loss)}.items():
+                    (after / name).mkdir() if data is None else (after / name).write_bytes(data)
+                with fjeld.open(after / "keyspace", options=small_options(**QUIET)) as keyspace:
+                    assert history.check(keyspace) == 0
+                shutil.rmtree(after)
+    assert folders > 10
 
 
 @pytest.mark.parametrize("lost", ["garbage", "zeros", "cut", "all"])

@@ -49,6 +49,8 @@ class Replay:
     """What was visible at last: one less, where the last record is that of an ingestion that has not happened."""
     torn: tuple[str, int] | None
     """Path and offset of a torn tail."""
+    unbelieved: tuple[int, ...]
+    """The numbers of the journals behind it, which were not replayed."""
 
 
 def replay_journals(
@@ -67,6 +69,7 @@ def replay_journals(
     last_seqno = 0
     reserved = 0
     torn: tuple[str, int] | None = None
+    unbelieved: tuple[int, ...] = ()
     found: list[ReplayedJournal] = []
     for index, replay in enumerate(journals):
         # What was in journals that are gone is in tables: up to the seqno of the version at most.
@@ -86,9 +89,10 @@ def replay_journals(
         known = last_seqno or version.seqno
         if _is_cut_off(replay, reader, later, open_journal, known):
             _require_unpersisted(reader, later, open_journal, known)
+            unbelieved = tuple(following.number for following in later)
             break
     last_seqno = max(last_seqno, version.seqno)
-    return Replay(tuple(found), last_seqno, _visible(version, last_seqno, reserved), torn)
+    return Replay(tuple(found), last_seqno, _visible(version, last_seqno, reserved), torn, unbelieved)
 
 
 def _visible(version: Version, last_seqno: int, reserved: int) -> int:
