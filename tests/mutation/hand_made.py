@@ -62,9 +62,8 @@ MUTANTS = [
     Mutant(
         "the copy states the version of a later moment (RocksDB 1169, 12882)",
         "backup/making.py",
-        "        parent = Parent(self._cut.version.id, self._cut.seqno)\n",
-        "        parent = Parent(self._cut.version.id, self._cut.seqno)\n"
-        "        self._version = self._source.store.version\n",
+        "            self._version = self._as_copy(version)\n",
+        "            self._version = self._as_copy(self._source.store.version)\n",
         FIELD + "test_log_and_manifest_are_cut_at_one_moment",
     ),
     Mutant(
@@ -92,8 +91,8 @@ MUTANTS = [
     Mutant(
         "the target has its name before its contents are synced (RocksDB, a fork of fjall)",
         "backup/staging.py",
-        "            files.sync_directory(os.path.join(self.path, directory))\n",
-        "            pass\n",
+        "        sync_directories([*folders, self.path])\n",
+        "        sync_directories([self.path])\n",
         FIELD + "test_contents_are_synced_before_the_target_has_its_name",
     ),
     Mutant(
@@ -205,8 +204,8 @@ MUTANTS = [
     Mutant(
         "a restore is published before its names are on disk",
         "backup/restore_staging.py",
-        "            files.sync_directory(os.path.join(self.path, folder))\n        files.sync_directory(self.path)\n",
-        "            pass\n",
+        "        sync_directories([*folders, self.path])\n",
+        "        del folders\n",
         STATES + "test_what_a_power_cut_leaves[restores]",
     ),
     Mutant(
@@ -276,7 +275,7 @@ MUTANTS = [
     Mutant(
         "records behind a torn journal stay",
         "opening.py",
-        "        _delete_useless(path, plan, read.metas)\n",
+        "        _delete_useless(path, read)\n",
         "",
         "tests/crash/test_torn.py",
     ),
