@@ -9,13 +9,35 @@ cdef struct Finding:
     uint64_t offset
     const char *what            # static text
 
+cdef enum:
+    # Keys that are hashed and looked up together: enough that none waits for another, few enough for the first-level cache.
+    KEYS = 64
+    # Where they are put together: one of the longest always has room, and KEYS of the usual.
+    KEYS_BYTES = 80 << 10
+
 # An entry where it lies.
 cdef struct Parsed:
-    uint64_t prefix_bytes       # of its block
     const uint8_t *suffix
     uint64_t suffix_bytes
     uint64_t value_bytes
+    uint64_t tag                # as in the file: seqno << 3 | kind
+
+# One block on the way through it: the entry before, and what was counted.
+cdef struct Walk:
+    const uint8_t *end
+    const uint8_t *prefix       # of all keys of the block
+    uint64_t prefix_bytes
+    uint64_t told_seqno         # of an ingested table, which the manifest says; else 0
+    uint64_t head               # the first 8 bytes of the suffix
+    const uint8_t *suffix
+    uint64_t suffix_bytes
     uint64_t tag
+    uint64_t keys
+    uint64_t tombstones
+    uint64_t weak_tombstones
+    uint64_t min_seqno
+    uint64_t max_seqno
+    uint64_t raw_bytes          # without the prefixes
 
 # One survey: what was counted and found on the way through.
 cdef struct Survey:
@@ -32,19 +54,22 @@ cdef struct Survey:
     # the last key of the block before; behind a bad block it is not known
     uint8_t *previous
     size_t previous_bytes
+    uint64_t previous_tag
     size_t previous_capacity_bytes
     bint has_previous
-    # the entry before, in the same block
-    const uint8_t *before
-    uint64_t before_bytes
-    uint64_t before_tag         # also of the last entry of the block before
     # memory used again and again
     uint8_t *chunk
     size_t chunk_capacity_bytes
     uint8_t *plain              # a block, decompressed
     size_t plain_capacity_bytes
-    uint8_t *key                # a key, put together of prefix and suffix
-    size_t key_capacity_bytes
+    # keys that are still to be looked up in the filter; those that have a prefix are put together
+    const uint8_t *key_at[KEYS]
+    uint32_t key_lengths[KEYS]
+    uint64_t hashes[KEYS]
+    uint32_t key_count
+    uint8_t *together
+    size_t together_bytes
+    size_t together_capacity_bytes
     XXH3_state_t *state
     Finding *findings
     size_t finding_count

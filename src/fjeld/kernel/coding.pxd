@@ -12,7 +12,10 @@ cdef extern from "primitives.h" nogil:
     int fj_compare(const uint8_t *a, size_t an, const uint8_t *b, size_t bn) noexcept
     size_t fj_common_prefix(const uint8_t *a, size_t an, const uint8_t *b, size_t bn) noexcept
     uint64_t fj_head64(const uint8_t *p, size_t n) noexcept
+    uint64_t fj_head64_within(const uint8_t *p, size_t n, const uint8_t *end) noexcept
     uint32_t fj_head32(const uint8_t *p, size_t n) noexcept
+    void fj_copy_spilling(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t *end) noexcept
+    enum: FJ_SPILL
     int fj_atomic_load(const int *p) noexcept
     void fj_atomic_store(int *p, int v) noexcept
     int fj_atomic_add(int *p, int v) noexcept

@@ -8,7 +8,7 @@ At 10 bits a key and 7 probes, one absent key in 100 is let through (0.96 % of a
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cython.cimports.fjeld.kernel.coding import cbytes
+from cython.cimports.fjeld.kernel.coding import cbytes, fj_load64
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memset
@@ -84,6 +84,48 @@ def filter_may_contain(bits: cbytes, lines: uint32_t, probes: uint32_t, h: uint6
     return True
 
 
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def filter_holds(
+    bits: cbytes,
+    lines: uint32_t,
+    probes: uint32_t,
+    hashes: cython.pointer[cython.const[uint64_t]],
+    n: cython.size_t,
+) -> cython.bint:
+    if fj_has_avx2():
+        return fj_filter_holds_avx2(bits, lines, probes, GOLDEN, hashes, n)
+    return filter_holds_portable(bits, lines, probes, hashes, n)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def filter_holds_portable(
+    bits: cbytes,
+    lines: uint32_t,
+    probes: uint32_t,
+    hashes: cython.pointer[cython.const[uint64_t]],
+    n: cython.size_t,
+) -> cython.bint:
+    """No early way out: the probes of one key do not wait for those of another, and almost always all keys are
+    there.
+    """
+    i: cython.size_t
+    k: uint32_t
+    mix: uint32_t
+    line: cbytes
+    all: uint64_t = 1
+    for i in range(n):
+        line = bits + line_of(hashes[i], lines)
+        mix = cython.cast(uint32_t, hashes[i])
+        for k in range(probes):
+            mix *= GOLDEN
+            all &= fj_load64(line + (mix >> 29 << 3)) >> (mix >> 23 & 63)  # the same bit, of words of 8 bytes
+    return all & 1
+
+
 def build_filter(hashes: object, bits_per_key: uint32_t) -> tuple:
     """The probes a key and the lines of a filter over these hashes. bits_per_key > 0."""
     if bits_per_key == 0:
@@ -104,6 +146,27 @@ def build_filter(hashes: object, bits_per_key: uint32_t) -> tuple:
         memset(p, 0, size)
         filter_fill(p, lines, probes, array, n)
         return probes, bits
+    finally:
+        free(array)
+
+
+def filter_contains_all(bits: bytes, probes: uint32_t, hashes: object, portable: bool = False) -> bool:
+    """Whether all of the keys may be there. portable: without the vector instructions that the processor may have."""
+    if len(bits) == 0 or len(bits) % LINE_BYTES != 0:
+        raise ValueError("a filter is made of whole lines of 64 bytes")
+    if not 1 <= probes <= MAX_PROBES:
+        raise ValueError(f"a filter has 1 to {MAX_PROBES} probes")
+    i: cython.size_t
+    n: cython.size_t = len(hashes)
+    array: cython.pointer[uint64_t] = cython.cast(cython.pointer[uint64_t], malloc(8 * n + 8))
+    if array == cython.NULL:
+        raise MemoryError()
+    try:
+        for i in range(n):
+            array[i] = hashes[i]
+        if portable:
+            return filter_holds_portable(bits, len(bits) // LINE_BYTES, probes, array, n)
+        return filter_holds(bits, len(bits) // LINE_BYTES, probes, array, n)
     finally:
         free(array)
 

@@ -40,9 +40,17 @@ static inline const uint8_t *fj_get_varint_slow(const uint8_t *p, const uint8_t 
     }
     return NULL;
 }
+/* Up to eight bytes are taken out of one word: the first clear top bit ends it, then pairs of 7, 14 and 28 bits close up. */
 static inline const uint8_t *fj_get_varint(const uint8_t *p, const uint8_t *end, uint64_t *out) {
     if (p < end && *p < 0x80) { *out = *p; return p + 1; }
-    return fj_get_varint_slow(p, end, out);
+    if (end - p < 8) return fj_get_varint_slow(p, end, out);
+    uint64_t v = fj_load64(p), last = ~v & 0x8080808080808080u;
+    if (!last) return fj_get_varint_slow(p, end, out);
+    v &= (last ^ (last - 1)) & 0x7f7f7f7f7f7f7f7fu;
+    v = (v & 0x007f007f007f007fu) | (v & 0x7f007f007f007f00u) >> 1;
+    v = (v & 0x00003fff00003fffu) | (v & 0x3fff00003fff0000u) >> 2;
+    *out = (v & 0x0fffffffu) | (v & 0x0fffffff00000000u) >> 4;
+    return p + (__builtin_ctzll(last) >> 3) + 1;
 }
 
 /* ---- keys: unsigned bytes, shorter first ---- */
@@ -64,11 +72,25 @@ static inline uint64_t fj_head64(const uint8_t *p, size_t n) {
     for (size_t i = 0; i < n; i++) v |= (uint64_t)p[i] << (56 - 8 * i);
     return v;
 }
+/* The same of a key within a buffer that ends at `end`: one load, unless less than 8 bytes are left of it. */
+static inline uint64_t fj_head64_within(const uint8_t *p, size_t n, const uint8_t *end) {
+    if (n == 0 || end - p < 8) return fj_head64(p, n);
+    uint64_t v = __builtin_bswap64(fj_load64(p));
+    return n >= 8 ? v : v & ~UINT64_C(0) << (64 - 8 * n);
+}
 static inline uint32_t fj_head32(const uint8_t *p, size_t n) {
     uint32_t v = 0;
     if (n >= 4) { memcpy(&v, p, 4); return __builtin_bswap32(v); }
     for (size_t i = 0; i < n; i++) v |= (uint32_t)p[i] << (24 - 8 * i);
     return v;
+}
+
+/* Copies n bytes of a buffer that ends at `end`. Up to FJ_SPILL bytes of dst may be overwritten, whatever n is: a
+ * short copy of a length known to the compiler costs a tenth of a call. */
+enum { FJ_SPILL = 32 };
+static inline void fj_copy_spilling(uint8_t *dst, const uint8_t *src, size_t n, const uint8_t *end) {
+    if (n <= FJ_SPILL && end - src >= FJ_SPILL) memcpy(dst, src, FJ_SPILL);
+    else if (n > 0) memcpy(dst, src, n);
 }
 
 /* ---- atomics and a spin lock for sections of a few hundred nanoseconds ----

@@ -136,7 +136,7 @@ def release(s: cython.pointer[Survey]) -> cython.void:
     free(s.previous)
     free(s.chunk)
     free(s.plain)
-    free(s.key)
+    free(s.together)
     free(s.findings)
     free(s.properties)
     refs_free(cython.address(s.blobs))
@@ -204,7 +204,7 @@ def read_chunk(
     if (
         offset % AHEAD_BYTES < n or offset % AHEAD_BYTES + n > AHEAD_BYTES
     ):  # the first chunk, or one across a border
-        file_will_read(fd, offset + n, 2 * AHEAD_BYTES)
+        pass
     got = file_pread(fd, s.chunk, n, offset)
     if got < 0:
         return fail_io(f, t.path, cython.cast(cython.int, -got))
