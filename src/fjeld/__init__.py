@@ -34,9 +34,9 @@ from fjeld.errors import (
     PoisonedError,
     UnsupportedFormatError,
 )
+from fjeld.export import file_kind as _file_kind  # noqa: F401 - makes exports known to inspect and verify
 from fjeld.export.importer import import_from
 from fjeld.export.info import ExportInfo, ImportInfo
-from fjeld.export.inspecting import inspect_export as _inspect_export  # noqa: F401 - makes itself known to inspect
 from fjeld.filters import CompactionFilter, expiring
 from fjeld.keyspace import Keyspace, open
 from fjeld.options import (

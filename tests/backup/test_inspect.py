@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import fjeld
-from fjeld.backup.inspect import FILE_KINDS
+from fjeld.backup.file_kinds import FILE_KINDS, FileKind
 from fjeld.kernel import files
 from tests.small import SMALL_PARTITION
 from tests.support import abandon, fill, journals_of, manifest_of, opened, settle, tree_of
@@ -94,9 +95,15 @@ def test_what_is_none(tmp_path: Path) -> None:
 
 
 def test_files_are_told_by_their_first_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FILE_KINDS, b"SOMEKIND", lambda path: ("some kind", path))
+    kind: Any = FileKind(
+        inspect=lambda path: ("inspected", path),  # type: ignore[arg-type,return-value]
+        verify=lambda path, **options: ("verified", path, options),  # type: ignore[arg-type,return-value]
+    )
+    monkeypatch.setitem(FILE_KINDS, b"SOMEKIND", kind)
     (tmp_path / "file").write_bytes(b"SOMEKIND and more")
-    assert fjeld.inspect(tmp_path / "file") == ("some kind", str(tmp_path / "file"))
+    assert fjeld.inspect(tmp_path / "file") == ("inspected", str(tmp_path / "file"))
+    options = {"scan": False, "progress": None, "cancel": None}
+    assert fjeld.verify(tmp_path / "file", scan=False) == ("verified", str(tmp_path / "file"), options)
 
 
 def test_damage_is_raised(tmp_path: Path) -> None:

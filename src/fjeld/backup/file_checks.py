@@ -71,10 +71,10 @@ class FileCheck(Protocol):
         """Any thread; None where it was cancelled. Raises nothing for damage."""
 
 
-def checks_of(moment: Moment) -> Iterator[FileCheck]:
-    """The checks of all files of a moment that could be opened."""
+def checks_of(moment: Moment, ahead_bytes: int) -> Iterator[FileCheck]:
+    """The checks of all files of a moment that could be opened. ahead_bytes: as survey_table."""
     for table in moment.tables.values():
-        yield TableCheck(table)
+        yield TableCheck(table, ahead_bytes)
     for blob in moment.blobs.values():
         if blob.held:
             yield BlobCheck(blob)
@@ -87,6 +87,7 @@ class TableCheck:
     """A table: every byte, entry and count, against the manifest."""
 
     table: HeldTable
+    ahead_bytes: int
 
     @property
     def path(self) -> str:
@@ -99,7 +100,7 @@ class TableCheck:
     def run(self, cancel: CancelFlag) -> Finding | None:
         meta = self.table.meta
         try:
-            survey = survey_table(self.table, cancel)
+            survey = survey_table(self.table, cancel, self.ahead_bytes)
         except OSError as error:
             return Finding(0, (_unreadable(self.path, error),))
         if survey is None:

@@ -3,20 +3,20 @@
 Read are the marker, CURRENT, the manifest, checkpoint.json and the names in the folder; no table and no journal. So
 the seqno is the one that is known to be on disk: journals may hold more, and `open_readonly` shows it.
 
-A file, not a folder, is told by its first bytes: `FILE_KINDS` says who looks into which.
+A file, not a folder, is told by its first bytes (`file_kinds`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fjeld.backup.checkpoint_file import CheckpointDocument, find_document, was_opened
-from fjeld.errors import NotAKeyspaceError
+from fjeld.backup.file_kinds import kind_of_file
 from fjeld.kernel import files
 from fjeld.manifest import names
 from fjeld.manifest.current import read_current
@@ -27,12 +27,8 @@ from fjeld.manifest.version import Version
 from fjeld.options import PartitionOptions
 from fjeld.recovery.folder import list_folder, look, read_version
 
-__all__ = ["FILE_KINDS", "InspectedExport", "InspectedPartition", "Inspection", "inspect"]
+__all__ = ["InspectedExport", "InspectedPartition", "Inspection", "inspect"]
 
-FILE_KINDS: dict[bytes, Callable[[str], InspectedExport]] = {}
-"""By the first eight bytes of a file: inspect it, given its absolute path."""
-
-MAGIC_BYTES = 8
 # Two looks at the manifest agree at once, unless an edit falls between them.
 ATTEMPTS = 100
 
@@ -121,22 +117,11 @@ def inspect(path: str | os.PathLike[str]) -> Inspection | InspectedExport:
     """
     folder = os.path.abspath(os.fsdecode(path))
     if os.path.isfile(folder):
-        return _kind_of(folder)(folder)
+        return kind_of_file(folder).inspect(folder)
     check_marker(folder)
     document = find_document(folder)
     version, manifest, journals = _read(folder)
     return _inspection(folder, version, manifest, journals, document)
-
-
-def _kind_of(path: str) -> Callable[[str], InspectedExport]:
-    with open(path, "rb") as file:
-        magic = file.read(MAGIC_BYTES)
-    kind = FILE_KINDS.get(magic)
-    if kind is None:
-        raise NotAKeyspaceError(
-            f"{path} is a file that Fjeld does not know: give the folder of a keyspace, or an export"
-        )
-    return kind
 
 
 def _read(folder: str) -> tuple[Version, ManifestInfo, tuple[FileRecord, ...]]:

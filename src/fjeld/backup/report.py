@@ -16,13 +16,13 @@ class VerifyReport:
     """What `verify` has found."""
 
     path: Path
-    """The folder, absolute."""
+    """The folder, or the file of an export; absolute."""
     kind: str
-    """"keyspace", or "checkpoint": one that was never opened for writing."""
+    """"keyspace"; "checkpoint": one that was never opened for writing; or "export"."""
     in_use: bool | None
     """Whether it was open for writing somewhere; None: that could not be told."""
     id: str | None
-    """None where the manifest cannot be read."""
+    """Of an export that of its keyspace. None where the manifest, or the header of an export, cannot be read."""
     seqno: int | None
     """It holds what was written up to this seqno; None where that cannot be told."""
     files_checked: int
@@ -30,11 +30,12 @@ class VerifyReport:
     entries: int | None
     """Visible entries of all partitions; None: not scanned, or not all of it can be read."""
     digest: str | None
-    """As Keyspace.digest; None as `entries`."""
+    """As Keyspace.digest, of the partitions that there are; None as `entries`."""
     problems: tuple[Problem, ...]
     """All that is wrong."""
     notes: tuple[Problem, ...]
-    """What is not wrong, but worth knowing: the torn end of a journal, after a power cut or a kill."""
+    """What is not wrong, but worth knowing: the torn end of a journal, after a power cut or a kill; an export of some
+    of the partitions."""
     leftovers: tuple[str, ...]
     """Relative paths of files that nothing names; opening deletes those that are Fjeld's own. Not looked for
     while the keyspace is open: what its owner is about to name looks the same."""
@@ -50,7 +51,8 @@ class VerifyReport:
         if self.problems:
             first = self.problems[0]
             more = f" (and {len(self.problems) - 1} more problems)" if len(self.problems) > 1 else ""
-            raise CorruptionError(f"{first.what}{more}", path=self.path / first.path, offset=first.offset)
+            folder = self.path.parent if self.kind == "export" else self.path
+            raise CorruptionError(f"{first.what}{more}", path=folder / first.path, offset=first.offset)
 
 
 def not_verified(path: Path, why: str) -> VerifyReport:

@@ -3,7 +3,7 @@
     marker, CURRENT      as opening checks them
     manifest             every record, and the invariants of the version that it leads to
     every file           that the version names: there, size, checksum of the whole, and all that its kind has
-                         (`file_checks`), in one pass over its bytes, two files at a time
+                         (`file_checks`), in one pass over its bytes, several files at a time
     checkpoint.json      its own checksum, and, of a checkpoint never opened, identity, seqno and list of files
     journals             that they go on without a gap from what the tables have
     scan                 everything merged and read as a user would: the number of entries, and the digest
@@ -30,8 +30,10 @@ from typing import TypeVar
 
 from fjeld.backup.checkpoint_file import CheckpointDocument, find_document, was_opened
 from fjeld.backup.file_checks import FileCheck, Finding, Problem, checks_of, checks_without_manifest
+from fjeld.backup.file_kinds import kind_of_file
 from fjeld.backup.info import CHECKPOINT_NAME
 from fjeld.backup.progress import Meter, Progress
+from fjeld.backup.read_ahead import ahead_bytes
 from fjeld.backup.report import VerifyReport
 from fjeld.content_digest import count_and_digest
 from fjeld.errors import CancelledError, ClosedError, CorruptionError, UnsupportedFormatError
@@ -54,8 +56,8 @@ __all__ = ["verify"]
 
 T = TypeVar("T")
 
-# More would wait for the same disk; one alone leaves it idle while it hashes.
-THREADS = 2
+# Two for each processor: one checks while the other waits for the disk. More would wait for the same disk.
+THREADS = min(8, 2 * len(os.sched_getaffinity(0)))
 # How soon a call notices that it is not wanted any more.
 POLL_SECONDS = 0.1
 UNLIMITED_FILES = 1 << 30
@@ -68,7 +70,7 @@ def verify(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> VerifyReport:
-    """Check every byte of a keyspace, live or closed, or a checkpoint; nothing is written.
+    """Check every byte of a keyspace, live or closed, a checkpoint, or the file of an export; nothing is written.
 
     scan:      also read all entries as a user would, and count and digest them.
     progress:  called as progress(done_files, total_files, done_bytes, total_bytes).
@@ -77,8 +79,11 @@ def verify(
     Damage is in the report, not raised. NotAKeyspaceError: there is none. UnsupportedFormatError: a newer Fjeld
     wrote it. OSError (EMFILE, EAGAIN): as open_readonly.
     """
+    place = os.path.abspath(os.fsdecode(path))
     try:
-        return _Verification(os.path.abspath(os.fsdecode(path)), progress, cancel).run(scan)
+        if os.path.isfile(place):
+            return kind_of_file(place).verify(place, scan=scan, progress=progress, cancel=cancel)
+        return _Verification(place, progress, cancel).run(scan)
     except CancelledError:
         raise CancelledError("the verification was cancelled") from None
 
@@ -110,7 +115,7 @@ class _Verification:
             try:
                 leftovers = () if in_use else _leftovers(moment)
                 self._check_manifest(moment, leftovers, in_use, opened, document)
-                self._run_checks(list(checks_of(moment)))
+                self._run_checks(list(checks_of(moment, ahead_bytes(self._path))))
                 replay = self._replay(moment)
                 if scan and not self._problems:
                     entries, digest = self._guard(lambda: self._scan(moment)) or (None, None)

@@ -15,16 +15,21 @@ from fjeld.cli.params import json_option, path_argument
 __all__ = ["verify"]
 
 
+def _count(number: int, what: str) -> str:
+    return f"{human_count(number)} {what}{'' if number == 1 else 's'}"
+
+
 def describe(report: fjeld.VerifyReport) -> list[str]:
     """For people, a line each."""
-    problems = f"{len(report.problems)} problem{'s' if len(report.problems) != 1 else ''}"
+    problems = _count(len(report.problems), "problem")
     lines = [
         f"{report.path}: {report.kind}, {'no damage found' if report.ok else problems}",
-        f"checked {human_count(report.files_checked)} files, {human_bytes(report.bytes_checked)}, "
+        f"checked {_count(report.files_checked, 'file')}, {human_bytes(report.bytes_checked)}, "
         f"in {human_seconds(report.elapsed_seconds)}",
     ]
     if report.id is not None:
-        lines.append(f"id      {report.id}" + ("" if report.seqno is None else f", seqno {report.seqno}"))
+        name = "of" if report.kind == "export" else "id"
+        lines.append(f"{name:<8}{report.id}" + ("" if report.seqno is None else f", seqno {report.seqno}"))
     if report.digest is not None and report.entries is not None:
         lines.append(f"digest  {report.digest} of {human_count(report.entries)} entries")
     lines += [f"problem  {problem}" for problem in report.problems]
@@ -41,7 +46,7 @@ def describe(report: fjeld.VerifyReport) -> list[str]:
 @json_option
 @click.pass_context
 def verify(context: click.Context, path: Path, scan: bool) -> None:
-    """Check every byte of the keyspace or checkpoint PATH, also while another process has it open.
+    """Check every byte of PATH: a keyspace, also while another process has it open, a checkpoint, or an export.
 
     Nothing is written. All damage is listed, with file and offset.
     """

@@ -74,6 +74,12 @@ class Frame:
     raw_bytes: int = 0
     entries: int = 0
 
+    def document(self, kind: int) -> bytes:
+        """The payload of a frame that must be of this kind; else CorruptionError."""
+        if self.kind != kind:
+            raise CorruptionError(f"a frame of kind {self.kind} stands where {kind} belongs")
+        return self.payload
+
 
 class FrameWriter:
     """Writes the preface, then frame after frame. For one thread."""
@@ -121,6 +127,13 @@ class FrameReader:
 
     def read(self) -> Frame:
         """The next frame; a CorruptionError where there is none."""
+        frame, intact = self.read_any()
+        if not intact:
+            raise self.damaged("the payload of a frame is damaged", frame.offset)
+        return frame
+
+    def read_any(self) -> tuple[Frame, bool]:
+        """The next frame, and whether its payload is what was written. CorruptionError: its head is not."""
         offset = self.size_bytes
         head = self._read(HEAD.size)
         found, payload_sum, number, size, raw_bytes, entries, kind, codec, zero = HEAD.unpack(head)
@@ -133,10 +146,9 @@ class FrameReader:
         if kind != CHUNK and (codec or entries or size != raw_bytes):
             raise self.damaged("the frame has a head that cannot be", offset)
         payload = self._read(size)
-        if xxh64(payload) != payload_sum:
-            raise self.damaged("the payload of a frame is damaged", offset)
         self._frames += 1
-        return Frame(number, offset, kind, payload, codec, raw_bytes, entries)
+        frame = Frame(number, offset, kind, payload, codec, raw_bytes, entries)
+        return frame, xxh64(payload) == payload_sum
 
     def finish(self) -> None:
         """Nothing may follow."""

@@ -139,13 +139,13 @@ class _Import:
         """Read all of it into tables, which are on disk then."""
         frame = self._reader.read()
         with self._blamed_on(frame):
-            header = Header.decode(_document(frame, HEADER))
+            header = Header.decode(frame.document(HEADER))
         self._meter = self._make_meter(len(header.partitions))
         for head in header.partitions:
             self._partition(head)
         frame = self._reader.read()
         with self._blamed_on(frame):
-            end = End.decode(_document(frame, END))
+            end = End.decode(frame.document(END))
             found = End(entries=self._entries, chunks=self._chunks, digest=self._content.hexdigest())
             if found != end:
                 raise CorruptionError("the content is not what was exported")
@@ -194,7 +194,7 @@ class _Import:
                 frame = self._read()
             with self._blamed_on(frame):
                 found = PartitionEnd(name=head.name, entries=entries, xxh128=content.hexdigest())
-                if found != PartitionEnd.decode(_document(frame, PARTITION_END)):
+                if found != PartitionEnd.decode(frame.document(PARTITION_END)):
                     raise CorruptionError(
                         f"the content of the partition {head.name!r} is not what was exported"
                     )
@@ -303,13 +303,6 @@ class _Tables:
                 self._writer.abandon()
         if error is not None:
             self._blobs.undo()
-
-
-def _document(frame: Frame, kind: int) -> bytes:
-    """The payload of a frame, which must be of this kind."""
-    if frame.kind != kind:
-        raise CorruptionError(f"a frame of kind {frame.kind} stands where {kind} belongs")
-    return frame.payload
 
 
 def _table_bytes(options: PartitionOptions) -> int:

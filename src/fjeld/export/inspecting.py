@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from fjeld.backup.inspect import FILE_KINDS, InspectedExport
+from fjeld.backup.inspect import InspectedExport
 from fjeld.errors import CorruptionError
 from fjeld.export.documents import Header
-from fjeld.export.frames import HEADER, MAGIC, FrameReader
+from fjeld.export.frames import HEADER, FrameReader
 
 __all__ = ["inspect_export"]
 
@@ -29,6 +29,3 @@ def inspect_export(path: str) -> InspectedExport:
         metadata=header.metadata,
         size_bytes=os.stat(path).st_size,
     )
-
-
-FILE_KINDS[MAGIC] = inspect_export

@@ -77,6 +77,7 @@ cdef struct Survey:
     uint8_t *properties         # the payload of the properties block; NULL: it could not be read
     uint32_t properties_bytes
     BlobRefs blobs              # what the entries refer to
+    uint64_t ahead_bytes        # that the disk is asked for at once; 0: the system reads ahead by itself
     const int *cancelled        # NULL, or set by another thread to stop
 
 # Keep a finding. ST_OK or ST_NOMEM.

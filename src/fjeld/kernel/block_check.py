@@ -39,8 +39,6 @@ from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.string import memcpy, memset
 
 
-
-
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)

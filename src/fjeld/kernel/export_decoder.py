@@ -108,6 +108,10 @@ class ChunkDecoder:
             self.position = raw_bytes
             raise_failure(cython.address(f))
 
+    def skip(self) -> None:
+        """Of this chunk nothing more is wanted than the proof."""
+        self.position = self.raw_bytes
+
     def write(self, writer: TableWriter, table_bytes: uint64_t, sink: BlobSink | None = None) -> bool:
         """Put the chunk into the table; True where that has reached `table_bytes` and entries are left for another.
         sink: where large values go.

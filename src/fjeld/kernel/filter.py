@@ -116,14 +116,16 @@ def filter_holds_portable(
     k: uint32_t
     mix: uint32_t
     line: cbytes
-    all: uint64_t = 1
+    held: uint64_t = 1
     for i in range(n):
         line = bits + line_of(hashes[i], lines)
         mix = cython.cast(uint32_t, hashes[i])
         for k in range(probes):
             mix *= GOLDEN
-            all &= fj_load64(line + (mix >> 29 << 3)) >> (mix >> 23 & 63)  # the same bit, of words of 8 bytes
-    return all & 1
+            held &= fj_load64(line + (mix >> 29 << 3)) >> (
+                mix >> 23 & 63
+            )  # the same bit, of words of 8 bytes
+    return held & 1
 
 
 def build_filter(hashes: object, bits_per_key: uint32_t) -> tuple:

@@ -4,5 +4,3 @@ from fjeld.kernel.block_check cimport Survey
 cdef enum:
     # As much as is hashed and then parsed while the second-level cache still has it; blocks may be larger.
     CHUNK_BYTES = 256 << 10
-    # The disk is asked for so much ahead of what is parsed: it delivers that in a millisecond or two.
-    AHEAD_BYTES = 4 << 20

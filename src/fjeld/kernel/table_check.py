@@ -51,9 +51,13 @@ from cython.cimports.libc.string import memset
 from fjeld.errors import CorruptionError
 
 
-def survey_table(reader: TableReader, cancel: CancelFlag | None = None) -> dict | None:
+def survey_table(
+    reader: TableReader, cancel: CancelFlag | None = None, ahead_bytes: uint64_t = 0
+) -> dict | None:
     """What is in the table, and what is wrong with it; None where it was cancelled. OSError where it cannot be
     read.
+
+    ahead_bytes: how much the disk is asked for at once, ahead of what is parsed; 0: that is left to the system.
     """
     f: Failure
     s: Survey
@@ -61,6 +65,7 @@ def survey_table(reader: TableReader, cancel: CancelFlag | None = None) -> dict 
     t: cython.pointer[Table] = reader.table
     failure_clear(cython.address(f))
     memset(cython.address(s), 0, cython.sizeof(Survey))
+    s.ahead_bytes = ahead_bytes
     if cancel is not None:
         s.cancelled = cython.address(cancel.raised)
     try:
@@ -201,10 +206,8 @@ def read_chunk(
         return ST_END
     if not reserve(cython.address(s.chunk), cython.address(s.chunk_capacity_bytes), n):
         return fail_nomem(f)
-    if (
-        offset % AHEAD_BYTES < n or offset % AHEAD_BYTES + n > AHEAD_BYTES
-    ):  # the first chunk, or one across a border
-        pass
+    if s.ahead_bytes != 0 and (offset % s.ahead_bytes < n or offset % s.ahead_bytes + n > s.ahead_bytes):
+        file_will_read(fd, offset + n, 2 * s.ahead_bytes)  # the first chunk, or one across a border
     got = file_pread(fd, s.chunk, n, offset)
     if got < 0:
         return fail_io(f, t.path, cython.cast(cython.int, -got))
