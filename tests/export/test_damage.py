@@ -236,6 +236,17 @@ def test_heads_that_cannot_be(data: bytes, quick_folder: Path) -> None:
         with_frame(entries=1 << 40)
 
 
+def verified(stream: bytes, folder: Path) -> bool:
+    """Does verify find nothing wrong?"""
+    (folder / "stream").write_bytes(stream)
+    try:
+        return fjeld.verify(folder / "stream").ok
+    except (fjeld.NotAKeyspaceError, fjeld.UnsupportedFormatError):
+        return False
+    finally:
+        (folder / "stream").unlink()
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.data())
 def test_mutated_streams(data: bytes, quick_folder: Path, draw: st.DataObject) -> None:
@@ -258,12 +269,15 @@ def test_mutated_streams(data: bytes, quick_folder: Path, draw: st.DataObject) -
         draw.draw(st.sampled_from([frame.entries] * 4 + [0, 1, 21])),
     )
     stream = sealed(frames)
+    found_good = verified(stream, quick_folder)
     target = quick_folder / "new"
     try:
         info = fjeld.import_from(io.BytesIO(stream), target)
     except (fjeld.CorruptionError, fjeld.UnsupportedFormatError):
         assert os.listdir(quick_folder) == []
+        assert not found_good, "verify lets nothing pass that an import refuses"
         return
+    assert found_good, "and refuses nothing that an import takes"
     with fjeld.open(target) as copy:
         assert copy.digest() == info.digest == json.loads(frames_of(data)[-1].payload)["digest"]
     target.rename(quick_folder / "used")

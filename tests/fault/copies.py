@@ -86,6 +86,14 @@ def verify(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
         assert report.entries == sum(map(len, ledger.content.values()))
 
 
+def verify_export(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
+    """The same of an export."""
+    export = beside(keyspace) / "exported"
+    ledger.afterwards.append(lambda: _require_ok(fjeld.verify(export)))
+    for problem in fjeld.verify(export).problems:
+        assert "cannot be read" in problem.what, problem
+
+
 def _require_ok(report: fjeld.VerifyReport) -> None:
     assert report.ok, report.problems
 

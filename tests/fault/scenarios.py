@@ -24,6 +24,7 @@ from tests.fault.copies import (
     replace,
     taken_thrice,
     verify,
+    verify_export,
     with_copies,
 )
 from tests.fault.ledger import Ledger, put_some, value_of, with_entry
@@ -216,6 +217,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "verify": Scenario(verify, prepare=put_some),
     "verify after a crash": Scenario(verify, "journals"),
+    "verify an export": Scenario(verify_export, prepare=with_copies),
     "open_readonly": Scenario(read_only, prepare=put_some),
     "take": Scenario(in_folder(lambda keyspace, folder: folder.take(keyspace)), prepare=taken_thrice),
     "expire": Scenario(

@@ -206,13 +206,23 @@ def repaired_checkpoint_json(data: bytes) -> None:
 
 
 def export(data: bytes) -> None:
-    """Into tables; what is whole becomes a keyspace."""
+    """Into tables; what is whole becomes a keyspace. Verifying says the same of it, without one."""
     target = folder() / "imported"
+    taken = False
     try:
         fjeld.import_from(io.BytesIO(data), target)
+        taken = True
     finally:
         shutil.rmtree(target, ignore_errors=True)
+        assert _verified(data) == taken
     assert not leftovers(folder())
+
+
+def _verified(data: bytes) -> bool:
+    try:
+        return fjeld.verify(file_of("export", data)).ok
+    except REFUSALS:
+        return False
 
 
 def repaired_export(data: bytes) -> None:

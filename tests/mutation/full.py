@@ -45,6 +45,7 @@ TESTS_OF = {
     "backup/file_check.py": ["tests/backup/test_verified.py"],
     "backup/file_checks.py": ["tests/backup/test_verify.py"],
     "backup/report.py": ["tests/backup/test_verify.py"],
+    "backup/file_kinds.py": ["tests/backup/test_inspect.py"],
 }
 """Of a file, what is to notice its mutants first; else the test of its name."""
 
