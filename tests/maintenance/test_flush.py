@@ -31,7 +31,7 @@ def test_seal_if_full(path: Path) -> None:
         live, flusher = engine.find("a"), engine.maintainer.flusher
         keyspace.partition("a").insert(b"k", b"v")
         assert not flusher.seal_if_full(live)
-        keyspace.partition("a").insert(b"k", bytes(300 << 10))
+        keyspace.partition("a").insert(b"k", bytes(2 << 20))
         keyspace.partition("a").insert(b"l", b"w")  # the write that finds it full asks for it
         assert len(live.sealed_memtables()) == 1
         assert not flusher.seal_if_full(live)
