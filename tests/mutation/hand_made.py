@@ -254,8 +254,8 @@ MUTANTS = [
     Mutant(
         "a journal's name is not brought to disk",
         "journal/rotation.py",
-        "            files.sync_directory(self._store.journals_directory)",
-        "            pass",
+        "mapped=self._mapped, ready=True)",
+        "mapped=self._mapped, ready=False)",
         "tests/laws/test_law5_durability.py",
     ),
     Mutant(
