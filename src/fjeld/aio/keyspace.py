@@ -7,13 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import fjeld.keyspace
 from fjeld.aio.batch import AsyncBatch
 from fjeld.aio.bridge import Bridge, Closable, Pending
+from fjeld.aio.face import KeyspaceFace
 from fjeld.aio.partition import AsyncPartition
 from fjeld.aio.shared_sync import SharedSync
 from fjeld.aio.snapshot import AsyncSnapshot
@@ -35,37 +34,13 @@ A = TypeVar("A", bound=Closable)
 THREADS = 4
 
 
-class AsyncKeyspace:
+class AsyncKeyspace(KeyspaceFace[Keyspace]):
     """An open keyspace, for the tasks of one event loop. An async context manager. Made by `fjeld.aio.open`."""
 
     def __init__(self, keyspace: Keyspace, bridge: Bridge) -> None:
-        self._keyspace = keyspace
-        self._bridge = bridge
+        super().__init__(keyspace, bridge)
         self._sync = SharedSync(bridge, keyspace)
         self._writer = Writer(bridge, keyspace, self._sync)
-
-    def __repr__(self) -> str:
-        return f"<fjeld.aio.AsyncKeyspace of {self._keyspace!r}>"
-
-    @property
-    def keyspace(self) -> Keyspace:
-        """The keyspace itself, whose calls may wait."""
-        return self._keyspace
-
-    @property
-    def path(self) -> Path:
-        """The folder, absolute."""
-        return self._keyspace.path
-
-    @property
-    def id(self) -> str:
-        """The identity: a UUID that no other keyspace has."""
-        return self._keyspace.id
-
-    @property
-    def seqno(self) -> int:
-        """The number of the newest write."""
-        return self._keyspace.seqno
 
     @property
     def options(self) -> KeyspaceOptions:
@@ -88,10 +63,6 @@ class AsyncKeyspace:
                 raise
             return await self._bridge.run(self._keyspace.partition, name, options=options)
 
-    def partitions(self) -> list[str]:
-        """The names of all partitions, sorted."""
-        return self._keyspace.partitions()
-
     async def drop_partition(self, name: str) -> None:
         """Remove a partition with all that is in it; KeyError where there is none."""
         await self._writer.run(self._keyspace.drop_partition, name)
@@ -111,11 +82,6 @@ class AsyncKeyspace:
         if not isinstance(mode, PersistMode):
             raise TypeError(f"mode must be a PersistMode, not {type(mode).__name__}")
         await self._sync.persist(mode)
-
-    async def digest(self, *, snapshot: AsyncSnapshot | None = None) -> str:
-        """A checksum of the logical content; see `Keyspace.digest`."""
-        taken = None if snapshot is None else snapshot.snapshot
-        return await self._bridge.run(self._keyspace.digest, snapshot=taken)
 
     # ---- backup ----
 
@@ -174,25 +140,6 @@ class AsyncKeyspace:
     async def compact(self) -> None:
         """Merge each partition's tables into one sorted run, without garbage; returns when it is done."""
         await self._bridge.run(self._keyspace.compact)
-
-    async def stats(self) -> dict[str, Any]:
-        """Figures as JSON values; see `Keyspace.stats`."""
-        return await self._bridge.run(self._keyspace.stats)
-
-    async def close(self) -> None:
-        """Flush, stop background work, let go of the folder. Closing twice is fine.
-
-        Closes also where the task is cancelled meanwhile.
-        """
-        await self._bridge.finish(self._keyspace.close)
-
-    async def __aenter__(self) -> AsyncKeyspace:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 def open(  # noqa: A001 - as fjeld.open

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from fjeld.aio.bridge import Bridge
-from fjeld.aio.reader import AsyncReader
+from fjeld.aio.face import PartitionFace
 from fjeld.aio.writer import Writer
 from fjeld.options import PartitionOptions
 from fjeld.partition import Partition
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["AsyncPartition"]
 
 
-class AsyncPartition(AsyncReader):
+class AsyncPartition(PartitionFace[Partition]):
     """An ordered map of bytes to bytes, kept on disk, for the tasks of one event loop.
 
     A write is done at once where nothing has to be waited for. Where the keyspace's durability asks for a sync,
     tasks that write at the same time share it.
     """
-
-    _reader: Partition
 
     def __init__(self, bridge: Bridge, writer: Writer, partition: Partition) -> None:
         super().__init__(bridge, partition)
@@ -34,16 +32,6 @@ class AsyncPartition(AsyncReader):
 
     def __repr__(self) -> str:
         return f"<fjeld.aio.AsyncPartition {self.name!r} of {self._writer.keyspace.path}>"
-
-    @property
-    def partition(self) -> Partition:
-        """The partition itself, whose calls may wait."""
-        return self._reader
-
-    @property
-    def name(self) -> str:
-        """Its name in the keyspace."""
-        return self._reader.name
 
     @property
     def options(self) -> PartitionOptions:
@@ -107,14 +95,6 @@ class AsyncPartition(AsyncReader):
     async def compact(self) -> None:
         """Merge all its tables into one sorted run, without garbage; returns when it is done."""
         await self._bridge.run(self._reader.compact)
-
-    async def disk_space(self) -> int:
-        """Bytes of its files on disk."""
-        return await self._bridge.run(self._reader.disk_space)
-
-    async def stats(self) -> dict[str, Any]:
-        """Figures as JSON values; see docs/STATISTICS.md."""
-        return await self._bridge.run(self._reader.stats)
 
     def approximate_len(self) -> int:
         """About how many entries it has, at once."""

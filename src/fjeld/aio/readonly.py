@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 from fjeld.aio.bridge import Bridge, Pending
+from fjeld.aio.face import KeyspaceFace, PartitionFace
 from fjeld.aio.keyspace import THREADS, opened
-from fjeld.aio.reader import AsyncReader
 from fjeld.aio.snapshot import AsyncSnapshot
 from fjeld.options import PartitionOptions
 from fjeld.readonly import keyspace as readonly
@@ -21,10 +18,8 @@ from fjeld.snapshot import Snapshot
 __all__ = ["AsyncReadOnlyKeyspace", "AsyncReadOnlyPartition", "open_readonly"]
 
 
-class AsyncReadOnlyPartition(AsyncReader):
+class AsyncReadOnlyPartition(PartitionFace[ReadOnlyPartition]):
     """A partition of a keyspace that is only read, for the tasks of one event loop: see `fjeld.ReadOnlyPartition`."""
-
-    _reader: ReadOnlyPartition
 
     def __init__(self, bridge: Bridge, partition: ReadOnlyPartition, options: PartitionOptions) -> None:
         super().__init__(bridge, partition)
@@ -32,16 +27,6 @@ class AsyncReadOnlyPartition(AsyncReader):
 
     def __repr__(self) -> str:
         return f"<fjeld.aio.AsyncReadOnlyPartition of {self._reader!r}>"
-
-    @property
-    def partition(self) -> ReadOnlyPartition:
-        """The partition itself, whose calls may wait."""
-        return self._reader
-
-    @property
-    def name(self) -> str:
-        """Its name in the keyspace."""
-        return self._reader.name
 
     @property
     def options(self) -> PartitionOptions:
@@ -52,55 +37,16 @@ class AsyncReadOnlyPartition(AsyncReader):
         """About how many entries it has; waits for a refresh that is going on."""
         return await self._bridge.run(self._reader.approximate_len)
 
-    async def disk_space(self) -> int:
-        """Bytes of its tables on disk."""
-        return await self._bridge.run(self._reader.disk_space)
 
-    async def stats(self) -> dict[str, Any]:
-        """Figures as JSON values; see docs/STATISTICS.md."""
-        return await self._bridge.run(self._reader.stats)
-
-
-class AsyncReadOnlyKeyspace:
+class AsyncReadOnlyKeyspace(KeyspaceFace[ReadOnlyKeyspace]):
     """One moment of a keyspace, to read from; `refresh` moves it on. For the tasks of one event loop. An async context
     manager. Made by `fjeld.aio.open_readonly`.
     """
-
-    def __init__(self, keyspace: ReadOnlyKeyspace, bridge: Bridge) -> None:
-        self._keyspace = keyspace
-        self._bridge = bridge
-
-    def __repr__(self) -> str:
-        return f"<fjeld.aio.AsyncReadOnlyKeyspace of {self._keyspace!r}>"
-
-    @property
-    def keyspace(self) -> ReadOnlyKeyspace:
-        """The keyspace itself, whose calls may wait."""
-        return self._keyspace
-
-    @property
-    def path(self) -> Path:
-        """The folder, absolute."""
-        return self._keyspace.path
-
-    @property
-    def id(self) -> str:
-        """The identity of the keyspace."""
-        return self._keyspace.id
 
     @property
     def parent(self) -> tuple[str, int] | None:
         """Of a checkpoint: the id of the keyspace it was taken from, and the seqno at that moment."""
         return self._keyspace.parent
-
-    @property
-    def seqno(self) -> int:
-        """What was written up to this seqno is shown, and nothing later."""
-        return self._keyspace.seqno
-
-    def partitions(self) -> list[str]:
-        """The names of all partitions, sorted."""
-        return self._keyspace.partitions()
 
     async def partition(self, name: str) -> AsyncReadOnlyPartition:
         """The partition of this name; KeyError where there is none."""
@@ -123,30 +69,9 @@ class AsyncReadOnlyKeyspace:
 
         return Pending(taken)
 
-    async def digest(self, *, snapshot: AsyncSnapshot | None = None) -> str:
-        """A checksum of the logical content; see `Keyspace.digest`."""
-        taken = None if snapshot is None else snapshot.snapshot
-        return await self._bridge.run(self._keyspace.digest, snapshot=taken)
-
-    async def stats(self) -> dict[str, Any]:
-        """Figures as JSON values; see `ReadOnlyKeyspace.stats`."""
-        return await self._bridge.run(self._keyspace.stats)
-
     async def refresh(self) -> None:
         """Show what the keyspace holds now. Cancelled, it is done to its end all the same."""
         await self._bridge.run(self._keyspace.refresh)
-
-    async def close(self) -> None:
-        """Let go of the files. Closing twice is fine."""
-        await self._bridge.finish(self._keyspace.close)
-
-    async def __aenter__(self) -> AsyncReadOnlyKeyspace:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
 
 def open_readonly(
