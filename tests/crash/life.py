@@ -15,7 +15,7 @@ from typing import Any
 
 import fjeld
 from fjeld.kernel import files
-from tests.small import SMALL_PARTITION, small_options
+from tests.small import SMALL_PARTITION, SMALL_SEPARATED, small_options
 from tests.support import Content, Event, abandon, content_of, settle
 
 SYNC = fjeld.PersistMode.SYNC_DATA
@@ -72,6 +72,9 @@ class Life:
 
     open_as: Callable[..., Any] = staticmethod(fjeld.open)
     """What opens the keyspace: of any kind."""
+    partition_options = SMALL_PARTITION
+    most_bytes = 160
+    """Of a value that `write` makes up."""
 
     def __init__(self, root: Path, chance: random.Random, **options: object) -> None:
         self.root = root
@@ -101,7 +104,7 @@ class Life:
         self.mark(f"kept {self.history.length if length is None else length}")
 
     def partition(self, name: str) -> fjeld.Partition:
-        return self.keyspace.partition(name, options=SMALL_PARTITION)
+        return self.keyspace.partition(name, options=self.partition_options)
 
     # ---- operations: each one step of the history ----
 
@@ -135,7 +138,9 @@ class Life:
             number = self.history.length + 1
             key = b"%03d" % self.chance.randrange(60)
             value = (
-                None if self.chance.random() < 0.25 else self.chance.randbytes(self.chance.randrange(1, 160))
+                None
+                if self.chance.random() < 0.25
+                else self.chance.randbytes(self.chance.randrange(1, self.most_bytes))
             )
             stamp = b"%d" % number
             self.write_as(
@@ -300,6 +305,13 @@ class Life:
                 lengths = self.history.states.get(state)
             assert lengths, f"{name} holds what never was"
             self.checkpoints[name] = state
+
+
+class SeparatedLife(Life):
+    """Most of what lies in blob files is soon garbage, and collected."""
+
+    partition_options = SMALL_SEPARATED
+    most_bytes = 400
 
 
 class TransactionalLife(Life):

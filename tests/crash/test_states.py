@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from fjeld.kernel import files
 from tests.crash.disk import Disk, File, Folder, Loss, every_loss
 from tests.crash.explore import Explorer
 from tests.crash.life import SYNC
-from tests.crash.workloads import WORKLOADS
+from tests.crash.workloads import WORKLOADS, record
 from tests.support import abandon, content_at, content_of, fast_folder, opened, traced
 
 SEED = int(os.environ.get("FJELD_TEST_SEED", "20261123"))
@@ -26,6 +27,15 @@ def test_what_a_power_cut_leaves(tmp_path: Path, name: str) -> None:
     assert findings.problems == []
     assert findings.opened >= 100
     assert len(findings.ways) >= 5
+
+
+def test_large_values_are_collected(tmp_path: Path) -> None:
+    """Blob files are written and go, while their values move on."""
+    trace, history, _ = record("large values", tmp_path, SEED)
+    operations = Counter(event[0] for event in trace if event[1].endswith(".blb"))
+    assert operations["create"] >= 10
+    assert operations["unlink"] >= 5
+    assert any(len(value) > 64 for value in history.content["a"].values())
 
 
 # ---- what it has found ----

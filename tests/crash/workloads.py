@@ -9,7 +9,7 @@ from pathlib import Path
 import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import clear_sync_points, set_sync_point
-from tests.crash.life import Life, OptimisticLife, Recording, TransactionalLife
+from tests.crash.life import Life, OptimisticLife, Recording, SeparatedLife, TransactionalLife
 from tests.support import links_made, settle
 
 Workload = Callable[[Life], None]
@@ -144,7 +144,39 @@ def transactions(life: Life) -> None:
         life.chance.choice((life.persist, life.flush, life.compact, life.die_and_reopen, life.reopen))()
 
 
+def large_values(life: Life) -> None:
+    """Overwritten until their blob files are collected: by jobs of their own, by merges, and while the process dies."""
+    for number in range(12):
+        life.write(10)
+        if number % 4 == 3:
+            life.ingest("a", {b"%03d" % key: b"%03d" % number * 40 for key in range(number, number + 12)})
+        life.chance.choice((life.flush, life.flush, life.compact, life.die_and_reopen, life.reopen))()
+        settle(life.keyspace)
+
+
+def copies_of_large_values(life: Life) -> None:
+    """What the copies hold is collected in the source; what was restored takes the source's place."""
+    for number in range(4):
+        life.write(12)
+        life.chance.choice((life.flush, life.persist))()
+        chosen: dict[str, object] = life.chance.choice(
+            ({}, {"link": "never"}, {"compact": True}, {"flush": True})
+        )
+        source = life.quiet_checkpoint(f"checkpoint {number}", **chosen)
+        content = life.history.content
+        life.restore(source, f"restored {number}", link=life.chance.choice(("auto", "never")))
+        if number % 2:
+            life.restore_over(source, content)
+        else:
+            life.import_from(life.export(f"export {number}"), f"imported {number}")
+        life.write(12)
+        life.compact()
+
+
 LIVES: dict[str, type[Life]] = {
+    "large values": SeparatedLife,
+    "large values without a map": SeparatedLife,
+    "copies of large values": SeparatedLife,
     "transactions": TransactionalLife,
     "optimistic transactions": OptimisticLife,
 }
@@ -167,6 +199,9 @@ WORKLOADS: dict[str, tuple[Workload, dict[str, object]]] = {
     "exports": (exports, {}),
     "transactions": (transactions, {}),
     "optimistic transactions": (transactions, {}),
+    "large values": (large_values, {}),
+    "large values without a map": (large_values, {"mapped_journal": False}),
+    "copies of large values": (copies_of_large_values, {}),
 }
 
 

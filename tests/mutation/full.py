@@ -1,8 +1,9 @@
-"""The long run: ./run evidence mutation [--file backup/linker.py ...] [--sample 200 --seed 1] [--processes 1]
+"""The long run: ./run evidence mutation [--path backup --path manifest/log.py ...] [--sample 200 --seed 1] [--processes 1]
 
-Changes backup/ and manifest/ (or the files given) by every rule of the mutator, one change at a time, and runs the
-tests of that file, then those of its room. Mutants that no test notices are listed; docs/EVIDENCE.md says of each why
-it may live. --sample: so many of them, chosen by the seed.
+Changes backup/ and manifest/ (or the folders and files given, relative to src/fjeld) by every rule of the mutator, one
+change at a time, and runs the tests that are to notice (noticing.py). --sample: so many mutants of each path, chosen by
+the seed. Those that no test notices are listed; the ones that may live, with the reason (may_live.py). Exit code 1: there
+is another.
 """
 
 from __future__ import annotations
@@ -16,47 +17,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.mutation.harness import ROOT, SOURCE, Copy
+from tests.mutation.harness import SOURCE, Copy
+from tests.mutation.may_live import MAY_LIVE
 from tests.mutation.mutator import Mutation, mutations
-
-TESTS = {
-    "backup": [
-        "tests/backup",
-        "tests/test_bad_input.py",
-        "tests/interleaving/test_backup_interleavings.py",
-        "tests/fault/test_copy_faults.py",
-        *(
-            f"tests/fault/test_every_fault.py::test_every_fault[{scenario}-EIO]"
-            for scenario in ("restore", "import", "take", "expire", "verify")
-        ),
-        "tests/crash/test_restore_cuts.py",
-    ],
-    "manifest": ["tests/manifest", "tests/corruption/test_open_corrupt.py", "tests/crash/test_states.py"],
-    "journal": ["tests/journal", "tests/crash/test_torn.py", "tests/crash/test_states.py"],
-}
-"""Of each room, the fastest first."""
-
-TESTS_OF = {
-    "backup/restore_staging.py": ["tests/backup/test_restore.py"],
-    "backup/swap.py": ["tests/backup/test_restore.py"],
-    "backup/removal.py": ["tests/backup/test_checkpoint_folder.py"],
-    "backup/leftovers.py": ["tests/backup/test_checkpoint_folder.py"],
-    "backup/making.py": ["tests/backup/test_variants.py", "tests/backup/test_verified.py"],
-    "backup/file_check.py": ["tests/backup/test_verified.py"],
-    "backup/file_checks.py": ["tests/backup/test_verify.py"],
-    "backup/report.py": ["tests/backup/test_verify.py"],
-    "backup/file_kinds.py": ["tests/backup/test_inspect.py"],
-}
-"""Of a file, what is to notice its mutants first; else the test of its name."""
+from tests.mutation.noticing import tests_of
 
 Work = tuple[str, Mutation]
-
-
-def tests_of(file: str) -> list[str]:
-    """Those of the file, then those of its room."""
-    room, name = file.split("/")
-    own = TESTS_OF.get(file, [f"tests/{room}/test_{name}"])
-    return [test for test in own if (ROOT / test).exists()] + TESTS[room]
 
 
 def kill(work: Work) -> tuple[Work, str | None, float]:
@@ -70,39 +36,52 @@ def kill(work: Work) -> tuple[Work, str | None, float]:
     return work, found, time.monotonic() - started
 
 
+def files_of(path: str) -> list[str]:
+    found = sorted((SOURCE / path).glob("*.py")) if (SOURCE / path).is_dir() else [SOURCE / path]
+    return [file.relative_to(SOURCE).as_posix() for file in found]
+
+
+def chosen_of(path: str, sample: int | None, seed: int) -> list[Work]:
+    works = [(name, mutation) for name in files_of(path) for mutation in mutations(SOURCE / name)]
+    count = len(works)
+    if sample is not None:
+        works = random.Random(f"{path} {seed}").sample(works, min(sample, count))
+    print(f"{path}: {len(works)} of {count} mutants", flush=True)
+    return works
+
+
+def tests_pass(files: set[str]) -> None:
+    """Without a mutant: else each would seem to be noticed."""
+    tests = dict.fromkeys(test for file in sorted(files) for test in tests_of(file))
+    with tempfile.TemporaryDirectory() as folder:
+        assert Copy(Path(folder)).fails(list(tests), Path(folder)) is None, "the tests fail anyway"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./run evidence mutation", description=__doc__)
-    parser.add_argument("--file", action="append", help="relative to src/fjeld")
+    parser.add_argument("--path", action="append", help="a folder or file, relative to src/fjeld")
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=1)
     chosen = parser.parse_args()
-    names = chosen.file or [
-        path.relative_to(SOURCE).as_posix()
-        for room in ("backup", "manifest")
-        for path in sorted((SOURCE / room).glob("*.py"))
+    works = [
+        work
+        for path in chosen.path or ["backup", "manifest"]
+        for work in chosen_of(path, chosen.sample, chosen.seed)
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        for room in {name.split("/")[0] for name in names}:
-            assert Copy(Path(folder, room)).fails(TESTS[room], Path(folder)) is None, (
-                f"{room}: its tests fail anyway"
-            )
-    works = [(name, mutation) for name in names for mutation in mutations(SOURCE / name)]
-    count = len(works)
-    if chosen.sample is not None:
-        works = random.Random(chosen.seed).sample(works, min(chosen.sample, count))
+    random.Random(chosen.seed).shuffle(works)  # cut off, it has seen something of each
+    tests_pass({file for file, _ in works})
     totals: Counter[str] = Counter()
-    print(f"{len(works)} of {count} mutants of {len(names)} files", flush=True)
     with multiprocessing.get_context("fork").Pool(chosen.processes) as pool:
         for (file, mutation), found, seconds in pool.imap_unordered(kill, works):
-            totals["killed" if found else "survived"] += 1
+            reason = MAY_LIVE.get((file, mutation.rule, mutation.before))
+            outcome = "killed" if found else "lives" if reason is None else "may live"
+            totals[outcome] += 1
             if found is None:
-                print(
-                    f"survived: {file}:{mutation.line} {mutation.rule}: {mutation.before} ({seconds:.0f} s)",
-                    flush=True,
-                )
-    print(f"{totals['killed']} killed, {totals['survived']} survived")
-    return 0
+                where = f"{file}:{mutation.line} {mutation.rule}: {mutation.before}"
+                print(f"{outcome}: {where} ({reason or f'{seconds:.0f} s'})", flush=True)
+    print(", ".join(f"{totals[outcome]} {outcome}" for outcome in ("killed", "may live", "lives")))
+    return 1 if totals["lives"] else 0
 
 
 if __name__ == "__main__":
