@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from fjeld.kernel import files
 from tests.fault.ledger import Ledger
 from tests.fault.scenarios import (
     FOR_EVER,
@@ -88,3 +89,15 @@ def test_every_fault(name: str, kind: str, bases: Bases, quick_folder: Path) -> 
             check_error(error, fault)
         if LONG and not hit:
             break
+
+
+@pytest.mark.parametrize("name", ["blobs, compact", "blobs, collect"])
+def test_blob_files_are_collected(name: str, bases: Bases, quick_folder: Path) -> None:
+    """Else these would say nothing of collecting."""
+    source, expected = bases[SCENARIOS[name].base]
+    path = shutil.copytree(source, quick_folder / "keyspace")
+    files.start_trace()
+    attempt(SCENARIOS[name], path, Ledger(expected), lambda: (files.stop_trace(), files.start_trace()))
+    operations = [event[0] for event in files.stop_trace() if event[1].endswith(".blb")]
+    assert operations.count("unlink") >= 3
+    assert operations.count("create") >= 1

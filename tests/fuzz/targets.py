@@ -35,6 +35,7 @@ from fjeld.manifest import framing
 from fjeld.manifest.current import read_current
 from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker
+from tests.kernel.blobs import decode, open_blob, pointing, seed
 from tests.support import leftovers
 
 REFUSALS = (fjeld.CorruptionError, fjeld.UnsupportedFormatError, fjeld.NotAKeyspaceError)
@@ -45,6 +46,9 @@ MANIFEST_NUMBER = 7
 FOOTER_BYTES = 64
 RECORD_BYTES = 40
 TRAILER_BYTES = 16
+BLOB_NUMBER = 5
+BLOB_HEADER_BYTES, BLOB_TRAILER_BYTES, BLOB_FOOTER_BYTES = 32, 24, 48
+POINTER_BYTES = 24
 FRAME_BYTES = 48
 
 
@@ -138,6 +142,60 @@ def _data_blocks(made: bytearray, places: list[tuple[int, int]]) -> list[tuple[i
         starts = [start for _, start in found] + [end]
         return [(0, (start, following - start)) for start, following in pairwise(starts)]
     return []
+
+
+@cache
+def sound_blob() -> bytes:
+    return (Path(__file__).parent / "corpus" / "blob" / "0").read_bytes()
+
+
+def read_blob(pointers: list[tuple[bytes, bytes]], data: bytes) -> None:
+    """By each way, what the pointers of a table say is in the file."""
+    for name in ("table", "blob"):
+        (folder() / name).unlink(missing_ok=True)
+    file_of("blob", data)
+    reader = pointing(folder(), pointers, BLOB_NUMBER)
+    for key, _ in pointers:
+        with suppress(*REFUSALS):
+            reader.get(key)
+    for reverse in (False, True):
+        with suppress(*REFUSALS):
+            list(reader.scan_items(reverse))
+    reader.get_many([key for key, _ in pointers])
+
+
+def blob(data: bytes) -> None:
+    sound = decode(sound_blob(), BLOB_NUMBER)
+    with suppress(*REFUSALS):
+        read_blob([(key, pointer.encode()) for pointer, key, _ in sound], data)
+    open_blob(folder() / "blob", BLOB_NUMBER).check()
+
+
+def repaired_blob(data: bytes) -> None:
+    """The header, each record that the footer leads to, and the footer."""
+    made = bytearray(data)
+    if len(made) < BLOB_HEADER_BYTES + BLOB_FOOTER_BYTES:
+        return blob(data)
+    header = b"FJELDBLB" + struct.pack("<IIQ", 1, 0, BLOB_NUMBER)
+    made[:BLOB_HEADER_BYTES] = header + struct.pack("<Q", xxh64(header))
+    at = len(made) - BLOB_FOOTER_BYTES
+    made[-16:] = struct.pack("<Q", xxh64(bytes(made[at:-16]), len(made))) + b"FJELDBLB"
+    while at >= BLOB_HEADER_BYTES + BLOB_TRAILER_BYTES:
+        stored, key = struct.unpack_from("<II", made, at - BLOB_TRAILER_BYTES + 4)
+        start = at - BLOB_TRAILER_BYTES - stored - key
+        if start < BLOB_HEADER_BYTES:
+            break
+        made[at - 8 : at] = struct.pack("<Q", xxh64(bytes(made[start : at - 8]), seed(BLOB_NUMBER, start)))
+        at = start
+    return blob(bytes(made))
+
+
+def pointers(data: bytes) -> None:
+    """Of a table whose own checksums are right."""
+    keys = [key for _, key, _ in decode(sound_blob(), BLOB_NUMBER)]
+    starts = range(0, len(data), POINTER_BYTES)
+    chosen = [data[at : at + POINTER_BYTES].ljust(POINTER_BYTES, b"\0") for at in starts]
+    read_blob(list(zip(keys, chosen, strict=False)), sound_blob())
 
 
 def journal(data: bytes) -> None:
@@ -259,6 +317,9 @@ TARGETS: dict[str, Target] = {
     "zstd": Target(compressed(2), "zstd"),
     "table": Target(table, "table"),
     "table, repaired": Target(repaired_table, "table"),
+    "blob": Target(blob, "blob"),
+    "blob, repaired": Target(repaired_blob, "blob"),
+    "pointers": Target(pointers, "pointers"),
     "journal": Target(journal, "journal"),
     "journal, repaired": Target(repaired_journal, "journal"),
     "manifest": Target(manifest, "manifest"),
