@@ -58,6 +58,8 @@ def test_of_a_checkpoint(path: Path, tmp_path: Path) -> None:
     found = read_checkpoint(tmp_path / "checkpoint")
     for name in ("path", "id", "keyspace_id", "created_at", "seqno", "partitions", "files", "metadata"):
         assert getattr(found, name) == getattr(taken, name)
+    assert (found.linked_bytes, found.reflinked_bytes, found.copied_bytes) == (0, 0, 0), "nothing is done now"
+    assert (found.stall_seconds, found.elapsed_seconds) == (0, 0)
     with pytest.raises(FileNotFoundError):
         read_checkpoint(path)
 

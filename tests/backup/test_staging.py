@@ -143,11 +143,13 @@ def test_one_that_is_taken_for_a_leftover_is_made_again(
         return original(path)
 
     monkeypatch.setattr(module.files, "lock_directory", too_late)
+    before = len(os.listdir("/proc/self/fd"))
     with Staging(str(quick_folder / "a")) as staging:
         staging.publish()
     assert len(tried) == 2
     for fd in held:
         files.unlock_file(fd)
+    assert len(os.listdir("/proc/self/fd")) == before
     assert (quick_folder / "a" / "tables").is_dir()
 
 

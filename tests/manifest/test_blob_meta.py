@@ -159,6 +159,15 @@ def test_a_blob_file_that_cannot_be(changed: dict[str, object]) -> None:
         BlobMeta.from_json(blob(3).to_json() | changed)
 
 
+def test_the_least_that_there_is() -> None:
+    least = dataclasses.replace(
+        blob(1), size_bytes=BLOB_FIXED_BYTES + 1, entries=1, raw_bytes=0, stored_bytes=0, created_ns=0
+    )
+    assert BlobMeta.from_json(least.to_json()) == least
+    raw: Any = pointing(3, (1, 1, 1)).to_json()
+    assert TableMeta.from_json(raw).blobs == ((1, 1, 1),)
+
+
 def test_what_a_newer_version_wrote() -> None:
     with pytest.raises(UnsupportedFormatError):
         BlobMeta.from_json(blob(3).to_json() | {"tier": 1})

@@ -77,6 +77,9 @@ def test_every_bit_of_the_header_counts():
         header[bit // 8] ^= 1 << bit % 8
         with pytest.raises((CorruptionError, UnsupportedFormatError)):
             framing.check_header(bytes(header))
+    with pytest.raises(CorruptionError) as caught:
+        framing.check_header(bytes(16))
+    assert caught.value.offset == 0
 
 
 @pytest.mark.parametrize("payload", [b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b"9" * 10_000])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fjeld.errors import CorruptionError, UnsupportedFormatError
+from fjeld.manifest.edit import Edit, SealJournal
 from fjeld.manifest.state import FileRecord, JournalMeta, Parent, PartitionState, TableMeta
 from fjeld.manifest.version import Version
 from fjeld.options import LEVELS, PartitionOptions
@@ -269,3 +270,13 @@ def test_journals_of_one_seqno_are_in_order():
         next_file=3,
         seqno=5,
     ).check()
+
+
+@pytest.mark.parametrize("last_seqno", [0, 7, 500])
+def test_a_sealed_journal_is_what_the_edit_makes(last_seqno):
+    """The short way, which writers wait for, and the one of edits."""
+    version = grown()
+    journal = JournalMeta(number=version.next_file + 3, last_seqno=last_seqno)
+    assert version.with_journal(journal) == version.apply(Edit.of(SealJournal(journal)))
+    with pytest.raises(ValueError, match="not newer"):
+        version.with_journal(journal).with_journal(journal)
