@@ -290,6 +290,14 @@ def test_a_take_that_fails_leaves_nothing(folder: fjeld.CheckpointFolder, keyspa
     assert keyspace._engine.snapshots.seqnos() == []
 
 
+def test_a_name_is_given_for_good(folder: fjeld.CheckpointFolder, keyspace: fjeld.Keyspace) -> None:
+    """What a power cut takes away again has not been taken."""
+    with traced() as trace:
+        info = folder.take(keyspace)
+    named = trace.index(next(event for event in trace if event[0] == "rename" and event[2] == str(info.path)))
+    assert ("sync_dir", str(folder.path)) in trace[named:]
+
+
 def test_removal_begins_with_a_rename(
     tmp_path: Path, folder: fjeld.CheckpointFolder, keyspace, clock: Clock
 ) -> None:

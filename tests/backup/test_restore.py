@@ -494,3 +494,14 @@ def test_an_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
             fjeld.restore(checkpoint, tmp_path / "new")
         set_sync_point(point, None)
     assert leftovers(tmp_path) == []
+
+
+def test_the_folder_that_it_is_to_go_into(checkpoint: Path, tmp_path: Path) -> None:
+    """What is to be done is said, and nothing is made."""
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist: make it first"):
+        fjeld.restore(checkpoint, tmp_path / "nowhere" / "restored")
+    marker = checkpoint / "FJELD"
+    with pytest.raises(NotADirectoryError, match="not a folder: a restore has to go into one"):
+        fjeld.restore(checkpoint, marker / "restored")
+    assert sorted(os.listdir(tmp_path)) == before

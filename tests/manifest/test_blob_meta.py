@@ -84,6 +84,8 @@ def test_they_are_files_of_the_version(version: Version) -> None:
         "blobs/000000000004.blb",
     ]
     assert version.next_file == 6
+    later = version.apply(change(pointing(7, (8, 2, 200)), blobs=(blob(8),)))
+    assert later.next_file == 9, "the blob file's number may be the last one"
 
 
 @pytest.mark.parametrize(

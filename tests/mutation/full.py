@@ -74,12 +74,12 @@ def main() -> int:
     totals: Counter[str] = Counter()
     with multiprocessing.get_context("fork").Pool(chosen.processes) as pool:
         for (file, mutation), found, seconds in pool.imap_unordered(kill, works):
-            reason = MAY_LIVE.get((file, mutation.rule, mutation.before))
+            reason = MAY_LIVE.get((file, mutation.rule, mutation.there))
             outcome = "killed" if found else "lives" if reason is None else "may live"
             totals[outcome] += 1
             if found is None:
-                where = f"{file}:{mutation.line} {mutation.rule}: {mutation.before}"
-                print(f"{outcome}: {where} ({reason or f'{seconds:.0f} s'})", flush=True)
+                print(f"{outcome}: {file}:{mutation.line} {mutation.rule} {mutation.before} in: {mutation.there}")
+                print(f"    ({reason or f'{seconds:.0f} s'})", flush=True)
     print(", ".join(f"{totals[outcome]} {outcome}" for outcome in ("killed", "may live", "lives")))
     return 1 if totals["lives"] else 0
 

@@ -6,7 +6,7 @@ and/or     the one becomes the other
 number     a number is one larger
 call       a call whose result nobody uses is left out (a sync, a check, a seal)
 raise      an error is not raised
-return     a value is not returned
+return     a value is not returned; True and False change places
 """
 
 from __future__ import annotations
@@ -32,25 +32,27 @@ Place = tuple[str, ast.AST, Callable[[], None]]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change: where, and the text of the whole module with it."""
+    """One change: where, what stood in that line, and the text of the whole module with it."""
 
     line: int
     rule: str
     before: str
+    there: str
     text: str
 
 
 def mutations(path: Path) -> Iterator[Mutation]:
-    tree = ast.parse(path.read_text())
+    source = path.read_text()
+    lines, tree = source.splitlines(), ast.parse(source)
     count = len(list(_places(tree)))
     for number in range(count):
         changed = copy.deepcopy(tree)
         rule, node, change = list(_places(changed))[number]
         before = ast.unparse(node).splitlines()[0]
         change()
-        yield Mutation(
-            getattr(node, "lineno", 0), rule, before, ast.unparse(ast.fix_missing_locations(changed))
-        )
+        line = getattr(node, "lineno", 0)
+        text = ast.unparse(ast.fix_missing_locations(changed))
+        yield Mutation(line, rule, before, lines[line - 1].strip(), text)
 
 
 def _places(tree: ast.Module) -> Iterator[Place]:
@@ -97,6 +99,13 @@ def _is_none(value: ast.expr | None) -> bool:
     return value is None or (isinstance(value, ast.Constant) and value.value is None)
 
 
+def _another(value: ast.expr | None) -> ast.expr | None:
+    """None, where that is not as good as False."""
+    if isinstance(value, ast.Constant) and isinstance(value.value, bool):
+        return ast.Constant(not value.value)
+    return None
+
+
 def _of_statement(body: list[ast.stmt], at: int, statement: ast.stmt) -> Iterator[Place]:
     def leave_out() -> None:
         body[at] = ast.Pass()
@@ -107,4 +116,4 @@ def _of_statement(body: list[ast.stmt], at: int, statement: ast.stmt) -> Iterato
     if isinstance(statement, ast.Raise):
         yield "raise", statement, leave_out
     if isinstance(statement, ast.Return) and not _is_none(statement.value):
-        yield "return", statement, lambda: setattr(statement, "value", None)
+        yield "return", statement, lambda: setattr(statement, "value", _another(statement.value))

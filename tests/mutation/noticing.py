@@ -25,6 +25,7 @@ FOLDER = _backup("retention", "checkpoint_folder", "offline") + [
     "tests/cli/test_checkpoint_folder.py",
     f"{_FAULTS}[take-EIO]",
     f"{_FAULTS}[expire-EIO]",
+    f"{_STATES}[folder of checkpoints]",
 ]
 VERIFY = _backup("verify", "verified") + [
     "tests/cli/test_verbs.py",

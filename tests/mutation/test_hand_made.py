@@ -45,10 +45,13 @@ def test_the_rules_of_the_mutator(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text(
         "def f(a, b):\n    sync(a)\n    if a < 3 and b is None:\n        raise E\n    return a\n"
+        "def g():\n    return False\n"
     )
     made = [(mutation.rule, mutation.line) for mutation in mutations(module)]
     assert sorted(made) == [
         ("and/or", 3), ("call", 2), ("compare", 3), ("compare", 3), ("not", 3), ("number", 3), ("raise", 4), ("return", 5),
+        ("return", 7),
     ]  # fmt: skip
+    assert any("return True" in mutation.text for mutation in mutations(module))
     texts = {mutation.text for mutation in mutations(module)}
     assert len(texts) == len(made)
