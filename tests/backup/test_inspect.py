@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import fjeld
+from fjeld.backup import inspect as module
 from fjeld.backup.file_kinds import FILE_KINDS, FileKind
 from fjeld.kernel import files
 from tests.small import SMALL_PARTITION
@@ -117,6 +118,28 @@ def test_damage_is_raised(tmp_path: Path) -> None:
     (tmp_path / "k" / "CURRENT").write_bytes(b"nothing")
     with pytest.raises(fjeld.CorruptionError):
         fjeld.inspect(tmp_path / "k")
+
+
+@pytest.mark.parametrize("changes", [0, 3, module.ATTEMPTS])
+def test_a_manifest_that_is_replaced_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: int
+) -> None:
+    """It is read again, as long as CURRENT names another one by then; in the end what is wrong is said."""
+    make(tmp_path / "k").close()
+    read: list[int] = []
+
+    def fails(folder: str, number: int) -> None:
+        read.append(number)
+        raise fjeld.CorruptionError("it went away")
+
+    def look(folder: str) -> tuple[int, int]:
+        return (read[-1] + (len(read) <= changes), 0)
+
+    monkeypatch.setattr(module, "read_version", fails)
+    monkeypatch.setattr(module, "look", look)
+    with pytest.raises(fjeld.CorruptionError, match="it went away"):
+        fjeld.inspect(tmp_path / "k")
+    assert len(read) == min(changes + 1, module.ATTEMPTS)
 
 
 def test_a_lock_that_cannot_be_looked_at(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 import fjeld
 from fjeld import CancelledError, CorruptionError, LockedError, NotAKeyspaceError
 from fjeld.kernel import files
+from fjeld.manifest.log import read_manifest
 from tests.small import SMALL_PARTITION
 from tests.support import (
     Content,
@@ -26,6 +27,7 @@ from tests.support import (
     fill,
     journals_of,
     leftovers,
+    manifest_of,
     opened,
     settle,
     tables_of,
@@ -125,6 +127,19 @@ def test_journals_are_linked(killed: tuple[Path, Content], quick_folder: Path) -
         fill(source.partition("a"), 500, seed=2)
         source.flush()
     assert content_at(quick_folder / "checkpoint") == expected
+
+
+def test_only_journals_that_count_are_taken(killed: tuple[Path, Content], quick_folder: Path) -> None:
+    """What retired, or is no journal, may lie about: recovery would delete it."""
+    path, expected = killed
+    floor = read_manifest(manifest_of(path))[0].journal_floor
+    for name in (f"{floor - 1:012d}.jnl", "notes.txt"):
+        (path / "journals" / name).write_bytes(b"of no meaning")
+    info = fjeld.backup_offline(path, quick_folder / "copy")
+    names = {Path(file.path).name for file in info.files}
+    assert not names & {f"{floor - 1:012d}.jnl", "notes.txt"}
+    assert f"{floor:012d}.jnl" in {file.name for file in journals_of(path)}
+    assert content_at(quick_folder / "copy") == expected
 
 
 def test_they_are_on_disk_before_they_are_linked(killed: tuple[Path, Content], quick_folder: Path) -> None:

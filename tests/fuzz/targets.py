@@ -35,7 +35,7 @@ from fjeld.manifest import framing
 from fjeld.manifest.current import read_current
 from fjeld.manifest.log import read_manifest
 from fjeld.manifest.marker import check_marker
-from tests.kernel.blobs import decode, open_blob, pointing, seed
+from tests.kernel.blobs import Pointer, decode, open_blob, pointing, seed
 from tests.support import leftovers
 
 REFUSALS = (fjeld.CorruptionError, fjeld.UnsupportedFormatError, fjeld.NotAKeyspaceError)
@@ -191,10 +191,18 @@ def repaired_blob(data: bytes) -> None:
 
 
 def pointers(data: bytes) -> None:
-    """Of a table whose own checksums are right."""
+    """Of a table whose own checksums are right. Lengths that they claim are believed until the record is read, so the
+    largest are left out: sanitizers take long to hand out gigabytes.
+    """
     keys = [key for _, key, _ in decode(sound_blob(), BLOB_NUMBER)]
-    starts = range(0, len(data), POINTER_BYTES)
-    chosen = [data[at : at + POINTER_BYTES].ljust(POINTER_BYTES, b"\0") for at in starts]
+    chosen = []
+    for at in range(0, len(data), POINTER_BYTES):
+        claimed = Pointer.of(data[at : at + POINTER_BYTES].ljust(POINTER_BYTES, b"\0"))
+        chosen.append(
+            claimed._replace(
+                stored_bytes=claimed.stored_bytes & 0xFFFF, raw_bytes=claimed.raw_bytes & 0xFFFF
+            ).encode()
+        )
     read_blob(list(zip(keys, chosen, strict=False)), sound_blob())
 
 

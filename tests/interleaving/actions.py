@@ -15,7 +15,7 @@ from pathlib import Path
 
 import fjeld
 from fjeld.sync_points import clear_sync_points, set_sync_point
-from tests.small import SMALL_PARTITION
+from tests.small import SMALL_PARTITION, SMALL_SEPARATED
 from tests.support import Content, Task, content_of, fill, opened, settle
 
 OPTIONS = {"memtable_bytes": 1 << 20, "journal_bytes": 8 << 10, "workers": 1}
@@ -24,7 +24,9 @@ Effect = Callable[[Content], Content]
 
 
 def make_base(path: Path) -> Path:
-    """A process that died: two partitions with runs in several levels and entries in journals."""
+    """A process that died: two partitions with runs in several levels and entries in journals, and one with large
+    values.
+    """
     from tests.support import crash_copy
 
     with opened(path, **OPTIONS) as keyspace:
@@ -34,6 +36,10 @@ def make_base(path: Path) -> Path:
                 fill(partition, 40, seed=seed)
                 partition.flush()
             fill(partition, 30, seed=2, start=20)
+        large = keyspace.partition("large", options=SMALL_SEPARATED)
+        fill(large, 12, value_bytes=120)
+        large.flush()
+        large.insert(b"in a journal", b"3" * 120)
         settle(keyspace)
         return crash_copy(path, path.parent / "base")
 
@@ -48,6 +54,11 @@ class World:
         self.keyspace._engine.maintainer.pause_compaction()
         self.keyspace.partition("a").insert(b"unflushed", b"1")
         self.keyspace.partition("b").insert(b"unflushed", b"1")
+        large = self.keyspace.partition("large")
+        fill(
+            large, 6, seed=1, value_bytes=120
+        )  # half of a blob file is garbage as soon as this run is merged
+        large.flush()
         settle(self.keyspace)
         self.before = content_of(self.keyspace)
         self.checkpoints: list[fjeld.CheckpointInfo] = []
@@ -136,6 +147,7 @@ ACTIONS: dict[str, Action] = {
     ),
     "flush": Action(lambda world: world.keyspace.flush()),
     "compact": Action(lambda world: world.keyspace.compact()),
+    "collect blob files": Action(lambda world: world.keyspace.partition("large").compact()),
     "switch journals": Action(lambda world: world.keyspace._engine.rotation.cut(lambda: None)),
     "finish journals": Action(finish_journals),
     "retire journals": Action(retire_journals),

@@ -142,8 +142,12 @@ def check(world: World, contents: list[Content]) -> None:
     assert leftovers(world.folder) == []
     with opened(world.path) as again:
         settle(again)
-        named = {Path(file.path).name for file in again._engine.store.version.tables()}
-        assert {file.name for file in tables_of(world.path)} == named
+        version = again._engine.store.version
+        assert {file.name for file in tables_of(world.path)} == {
+            Path(file.path).name for file in version.tables()
+        }
+        blobs = {file.name for file in (world.path / "blobs").glob("*")}
+        assert blobs == {Path(file.path).name for file in version.blobs()}
 
 
 ENDING = ("close", "drop")

@@ -11,8 +11,8 @@ from fjeld.manifest.fields import as_list
 def test_lists() -> None:
     assert as_list([], "it") == []
     assert as_list([1, 2], "it", 2) == [1, 2]
-    with pytest.raises(CorruptionError, match="it is not a list$"):
+    with pytest.raises(CorruptionError, match=r"it is not a list$"):
         as_list("ab", "it")
     for value in ("ab", [1], [1, 2, 3]):
-        with pytest.raises(CorruptionError, match="it is not a list of 2$"):
+        with pytest.raises(CorruptionError, match=r"it is not a list of 2$"):
             as_list(value, "it", 2)

@@ -140,8 +140,13 @@ def test_an_edit_that_cannot_be_written_breaks_nothing(tmp_path):
 @pytest.mark.parametrize("operation", ["create", "write", "sync", "sync_dir"])
 def test_a_manifest_that_cannot_be_started_raises(tmp_path, operation):
     files.inject(operation, 0, errno.EIO)
-    with pytest.raises(OSError):
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError) as caught:
         ManifestWriter(tmp_path, 7, empty())
+    assert len(os.listdir("/proc/self/fd")) == before, (
+        "while the error, and with it the frame, is there still"
+    )
+    del caught
 
 
 @pytest.mark.parametrize("operation", ["write", "sync", "seal"])

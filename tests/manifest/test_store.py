@@ -222,6 +222,8 @@ def test_a_new_manifest_that_fails(store: VersionStore, path: Path, operation: s
     with pytest.raises(OSError, match="Input/output"):
         store.start_manifest()
     assert recorded(path) == store.version
+    if pattern == "MANIFEST":
+        assert list(path.glob("MANIFEST*")) == [manifest_of(path)], "nothing names the new one"
     store.edit(Edit.of(CreatePartition(2, "more", PartitionOptions())), seqno=2)
     assert recorded(path) == store.version
     assert store.version.partition("more") is not None

@@ -77,8 +77,12 @@ def main() -> int:
             reason = MAY_LIVE.get((file, mutation.rule, mutation.there))
             outcome = "killed" if found else "lives" if reason is None else "may live"
             totals[outcome] += 1
+            if sum(totals.values()) % 20 == 0:
+                print(f"{sum(totals.values())} of {len(works)}", flush=True)
             if found is None:
-                print(f"{outcome}: {file}:{mutation.line} {mutation.rule} {mutation.before} in: {mutation.there}")
+                print(
+                    f"{outcome}: {file}:{mutation.line} {mutation.rule} {mutation.before} in: {mutation.there}"
+                )
                 print(f"    ({reason or f'{seconds:.0f} s'})", flush=True)
     print(", ".join(f"{totals[outcome]} {outcome}" for outcome in ("killed", "may live", "lives")))
     return 1 if totals["lives"] else 0

@@ -13,21 +13,25 @@ def _backup(*names: str) -> list[str]:
     return [f"{_BACKUP}{name}.py" for name in names]
 
 
-MAKING = _backup("trace", "staging", "verified", "purge_and_open", "variants", "checkpoint") + [
-    "tests/interleaving/test_backup_interleavings.py"
+MAKING = [
+    *_backup("trace", "staging", "verified", "purge_and_open", "variants", "checkpoint"),
+    "tests/interleaving/test_backup_interleavings.py",
 ]
-RESTORE = _backup("restore") + [
+RESTORE = [
+    *_backup("restore"),
     "tests/fault/test_copy_faults.py",
     f"{_FAULTS}[restore-EIO]",
     "tests/crash/test_restore_cuts.py",
 ]
-FOLDER = _backup("retention", "checkpoint_folder", "offline") + [
+FOLDER = [
+    *_backup("retention", "checkpoint_folder", "offline"),
     "tests/cli/test_checkpoint_folder.py",
     f"{_FAULTS}[take-EIO]",
     f"{_FAULTS}[expire-EIO]",
     f"{_STATES}[folder of checkpoints]",
 ]
-VERIFY = _backup("verify", "verified") + [
+VERIFY = [
+    *_backup("verify", "verified"),
     "tests/cli/test_verbs.py",
     "tests/readonly/test_interleavings.py",
     f"{_FAULTS}[verify-EIO]",
@@ -44,7 +48,7 @@ BACKUP = {
     "file_checks": VERIFY,
     "folder_space": FOLDER,
     "info": [*MAKING, *_backup("inspect"), *FOLDER],
-    "inspect": _backup("inspect", "restore") + ["tests/export/test_inspecting.py", "tests/cli/test_verbs.py"],
+    "inspect": [*_backup("inspect", "restore"), "tests/export/test_inspecting.py", "tests/cli/test_verbs.py"],
     "leftovers": FOLDER,
     "linker": [*MAKING, "tests/fault/test_copy_faults.py", *_backup("restore")],
     "making": MAKING,
