@@ -276,6 +276,18 @@ def test_cleaning(folder: fjeld.CheckpointFolder, keyspace: fjeld.Keyspace, cloc
     assert folder.clean() == []
 
 
+def test_cleaning_touches_nothing_else(
+    folder: fjeld.CheckpointFolder, keyspace: fjeld.Keyspace, clock: Clock
+) -> None:
+    """What somebody has put aside keeps its name, hidden or with one much like ours."""
+    one = take(folder, keyspace, clock, 1)[0]
+    names = {".put aside", "mine.fjeld-taken", "mine.fjeld-staging", "mine.fjeld-removing"}
+    for name in names:
+        shutil.copytree(one.path, folder.path / name)
+    assert folder.clean() == []
+    assert set(os.listdir(folder.path)) == names | {one.path.name}
+
+
 def test_taking_beside_cleaning(folder: fjeld.CheckpointFolder, keyspace: fjeld.Keyspace) -> None:
     set_sync_point("checkpoints:taken", lambda: folder.clean())
     info = folder.take(keyspace)

@@ -248,7 +248,9 @@ def test_a_damaged_description_is_found(checkpoint: Path, tmp_path: Path) -> Non
 def test_a_full_disk_is_seen_beforehand(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
     from fjeld.backup import space
 
-    monkeypatch.setattr(space, "free_bytes", lambda folder: 10)
+    needed = sum(file.size_bytes or 0 for file in read_checkpoint(checkpoint).files)
+    monkeypatch.setattr(sys.modules["fjeld.backup.restore"], "FILES_AT_ONCE", 1)  # each would fit
+    monkeypatch.setattr(space, "free_bytes", lambda folder: needed - 1)
     with traced() as trace, pytest.raises(OSError, match="free") as caught:
         fjeld.restore(checkpoint, tmp_path / "new", link="never")
     assert caught.value.errno == errno.ENOSPC
@@ -362,11 +364,13 @@ def test_a_swap_that_fails_half_way(checkpoint: Path, path: Path, tmp_path: Path
     old = content_at(path)
     files.inject("exchange", 0, errno.EINVAL, count=100)
     set_sync_point("restore:aside", lambda: files.inject("rename", 0, errno.EIO, path_contains=".fjeld-swap"))
-    with pytest.raises(OSError, match="Input/output"):
+    with traced() as trace, pytest.raises(OSError, match="Input/output"):
         fjeld.restore(checkpoint, path, replace=True)
     files.clear_faults()
     set_sync_point("restore:aside", None)
     assert content_at(path) == old, "it was put back"
+    back = max(at for at, event in enumerate(trace) if event[0] == "rename" and event[2] == str(path))
+    assert ("sync_dir", str(tmp_path)) in trace[back:], "and is there after a power cut"
     assert (hidden(tmp_path), aside_paths(str(path))) == ([], [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fjeld
+from fjeld.backup.swap import aside_paths, unfinished_swap
 from fjeld.kernel import files
 from tests.crash.disk import Disk
 from tests.small import SMALL_PARTITION
@@ -54,8 +56,9 @@ def cuts(trace: list[Event], start: int, root: Path, check: Callable[[Path, bool
     return done
 
 
-@pytest.mark.parametrize("link", ["auto", "never"])
-def test_a_restore_over_an_old_one(tmp_path: Path, link: str) -> None:
+@pytest.mark.parametrize(("link", "exchange"), [("auto", True), ("never", True), ("never", False)])
+def test_a_restore_over_an_old_one(tmp_path: Path, link: str, exchange: bool) -> None:
+    """exchange: two names can change places; else there is a moment with neither, and both are beside it."""
     with fast_folder(tmp_path) as folder:
         root = folder / "root"
         root.mkdir()
@@ -64,12 +67,21 @@ def test_a_restore_over_an_old_one(tmp_path: Path, link: str) -> None:
             files.sync_directory(root)
             files.make_directory(root / "begin")
             files.sync_directory(root)
+            if not exchange:
+                files.inject("exchange", 0, errno.EINVAL, count=1)
             fjeld.restore(root / "checkpoint", root / "keyspace", replace=True, link=link)
         start = trace.index(("mkdir", str(root / "begin"))) + 1
 
         def check(left: Path, done: bool) -> None:
-            found = content_at(left / "keyspace")
-            assert found == new if done else found in (old, new)
+            if exchange or done or (left / "keyspace").exists():
+                found = content_at(left / "keyspace")
+                assert found == new if done else found in (old, new)
+            else:
+                kept = [content_at(path) for path in aside_paths(str(left / "keyspace"))]
+                swap = unfinished_swap(str(left / "keyspace"))
+                assert old in kept
+                assert swap is not None
+                assert content_at(swap) == new
             fjeld.restore(left / "checkpoint", left / "keyspace", replace=True)
             assert content_at(left / "keyspace") == new
 
