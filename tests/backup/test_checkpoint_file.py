@@ -51,6 +51,26 @@ def test_there_and_back() -> None:
     assert decode_document(with_members(novelty={"a": 1})).seqno == 7, "newer members add to it"
 
 
+def test_what_was_chosen() -> None:
+    plain = decode_document(ENCODED)
+    assert (plain.chosen, plain.key_range) == (None, None)
+    for range_, hexed in (
+        ((b"\x00\xff", b"a"), ["00ff", "61"]),
+        ((None, b""), [None, ""]),
+        ((b"a", None), ["61", None]),
+    ):
+        found = decode_document(with_members(chosen=["ö", "b"], key_range=hexed))
+        assert (found.chosen, found.key_range) == (("ö", "b"), range_)
+    for wrong in (
+        {"key_range": ["61"]},
+        {"key_range": ["6", None]},
+        {"key_range": [61, None]},
+        {"chosen": "ab"},
+    ):
+        with pytest.raises(fjeld.CorruptionError):
+            decode_document(with_members(**wrong))
+
+
 def test_of_a_checkpoint(path: Path, tmp_path: Path) -> None:
     with opened(path) as keyspace:
         fill(keyspace.partition("a"), 100)

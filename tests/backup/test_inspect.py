@@ -12,6 +12,7 @@ import fjeld
 from fjeld.backup import inspect as module
 from fjeld.backup.file_kinds import FILE_KINDS, FileKind
 from fjeld.kernel import files
+from fjeld.manifest.log import read_manifest
 from tests.small import SMALL_PARTITION
 from tests.support import abandon, fill, journals_of, manifest_of, opened, settle, tree_of
 
@@ -64,6 +65,10 @@ def test_one_whose_owner_died(tmp_path: Path) -> None:
     abandon(make(tmp_path / "k"))
     found = fjeld.inspect(tmp_path / "k")
     assert (found.in_use, found.journals != ()) == (False, True)
+    for name in ("notes.txt", "000000000001.jnl"):
+        (tmp_path / "k" / "journals" / name).write_bytes(b"of no meaning")
+    assert read_manifest(manifest_of(tmp_path / "k"))[0].journal_floor > 1
+    assert fjeld.inspect(tmp_path / "k").journals == found.journals
     with opened(tmp_path / "k"):
         pass
 

@@ -24,7 +24,7 @@ from tests.support import Content, content_of, crash_copy, fill, opened, settle
 SEED = int(os.environ.get("FJELD_TEST_SEED", "20261123"))
 LONG = bool(os.environ.get("FJELD_LONG"))
 SHARD, SHARDS = map(int, os.environ.get("FJELD_TEST_SHARD", "0/1").split("/"))
-SAMPLE = 40
+SAMPLE = 30
 """Damages of each file."""
 
 SAYS = (fjeld.CorruptionError, fjeld.UnsupportedFormatError, fjeld.NotAKeyspaceError)

@@ -22,10 +22,11 @@ LONG = bool(os.environ.get("FJELD_LONG"))
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_what_a_power_cut_leaves(tmp_path: Path, name: str) -> None:
     print("seed", SEED)
+    most = 150 if "large" in name else 250  # a moment of these leaves more folders
     with fast_folder(tmp_path) as folder:
-        findings = Explorer(name, SEED, folder, most=8000 if LONG else 250).run()
+        findings = Explorer(name, SEED, folder, most=8000 if LONG else most).run()
     assert findings.problems == []
-    assert findings.opened >= 100
+    assert findings.opened >= most // 3
     assert len(findings.ways) >= 5
 
 

@@ -15,6 +15,7 @@ def _backup(*names: str) -> list[str]:
 
 MAKING = [
     *_backup("trace", "staging", "verified", "purge_and_open", "variants", "checkpoint"),
+    "tests/interleaving/test_variant_interleavings.py",
     "tests/interleaving/test_backup_interleavings.py",
 ]
 RESTORE = [
