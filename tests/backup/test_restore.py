@@ -16,7 +16,7 @@ import pytest
 
 import fjeld
 from fjeld.backup.checkpoint_file import read_checkpoint
-from fjeld.backup.swap import aside_paths, unfinished_swap
+from fjeld.backup.swap import _rename_aside, aside_paths, unfinished_swap
 from fjeld.kernel import files
 from fjeld.sync_points import set_sync_point
 from tests.laws.test_law4_publish import unpublished
@@ -509,3 +509,14 @@ def test_the_folder_that_it_is_to_go_into(checkpoint: Path, tmp_path: Path) -> N
     with pytest.raises(NotADirectoryError, match="not a folder: a restore has to go into one"):
         fjeld.restore(checkpoint, marker / "restored")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_two_are_kept_aside_in_one_moment(tmp_path: Path) -> None:
+    """The later one gets the next name, and both are found."""
+    target, kept = tmp_path / "keyspace", []
+    for _ in range(3):
+        target.mkdir()
+        kept.append(_rename_aside(str(target), str(target), "20260301T120000Z"))
+    first = f"{target}.replaced-20260301T120000Z"
+    assert kept == [first, f"{first}-2", f"{first}-3"]
+    assert aside_paths(str(target)) == kept

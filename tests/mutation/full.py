@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.mutation.harness import SOURCE, Copy
-from tests.mutation.may_live import MAY_LIVE
+from tests.mutation.may_live import reason_for
 from tests.mutation.mutator import Mutation, mutations
 from tests.mutation.noticing import tests_of
 
@@ -74,7 +74,7 @@ def main() -> int:
     totals: Counter[str] = Counter()
     with multiprocessing.get_context("fork").Pool(chosen.processes) as pool:
         for (file, mutation), found, seconds in pool.imap_unordered(kill, works):
-            reason = MAY_LIVE.get((file, mutation.rule, mutation.there))
+            reason = reason_for(file, mutation)
             outcome = "killed" if found else "lives" if reason is None else "may live"
             totals[outcome] += 1
             if sum(totals.values()) % 20 == 0:
