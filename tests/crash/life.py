@@ -73,8 +73,6 @@ class Life:
     open_as: Callable[..., Any] = staticmethod(fjeld.open)
     """What opens the keyspace: of any kind."""
     partition_options = SMALL_PARTITION
-    most_bytes = 160
-    """Of a value that `write` makes up."""
 
     def __init__(self, root: Path, chance: random.Random, **options: object) -> None:
         self.root = root
@@ -105,6 +103,10 @@ class Life:
 
     def partition(self, name: str) -> fjeld.Partition:
         return self.keyspace.partition(name, options=self.partition_options)
+
+    def value_bytes(self) -> int:
+        """Of a value that `write` makes up."""
+        return self.chance.randrange(1, 160)
 
     # ---- operations: each one step of the history ----
 
@@ -137,11 +139,7 @@ class Life:
         for _ in range(count):
             number = self.history.length + 1
             key = b"%03d" % self.chance.randrange(60)
-            value = (
-                None
-                if self.chance.random() < 0.25
-                else self.chance.randbytes(self.chance.randrange(1, self.most_bytes))
-            )
+            value = None if self.chance.random() < 0.25 else self.chance.randbytes(self.value_bytes())
             stamp = b"%d" % number
             self.write_as(
                 {"a": {b"n": stamp, key: value}, "b": {b"n": stamp, key[:2]: value and value[:9]}},
@@ -311,7 +309,10 @@ class SeparatedLife(Life):
     """Most of what lies in blob files is soon garbage, and collected."""
 
     partition_options = SMALL_SEPARATED
-    most_bytes = 400
+
+    def value_bytes(self) -> int:
+        """Some lie in the journal, and the memtable points to them; some are written there by a call of their own."""
+        return self.chance.choice((0, 0, 0, 0, 0, 0, 1024, 2048)) + self.chance.randrange(1, 400)
 
 
 class TransactionalLife(Life):

@@ -74,6 +74,17 @@ def put(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
         )
 
 
+def put_large(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
+    """Values that stay in the journal, and ones that a system call writes there."""
+    partition = keyspace.partition("a")
+    for number in range(100, 112):
+        key, value = b"%04d" % number, value_of(number) * (4 if number % 2 else 8)
+        ledger.change(
+            lambda key=key, value=value: partition.insert(key, value),
+            with_entry(ledger.content, "a", key, value),
+        )
+
+
 def put_batches(keyspace: fjeld.Keyspace, ledger: Ledger) -> None:
     a, b = keyspace.partition("a"), keyspace.partition("b")
 
@@ -204,6 +215,7 @@ SCENARIOS: dict[str, Scenario] = {
     "read": Scenario(read, options={"cache_bytes": 0}),
     "put": Scenario(put),
     "put without a map": Scenario(put, options={"mapped_journal": False}),
+    "put large values": Scenario(put_large, options={"journal_bytes": 8 << 10}),
     "put durably": Scenario(put, options={"durability": fjeld.PersistMode.SYNC_DATA}),
     "put batches": Scenario(put_batches),
     "put batches without a map": Scenario(put_batches, options={"mapped_journal": False}),
