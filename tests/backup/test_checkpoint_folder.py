@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -317,6 +318,7 @@ def test_removal_begins_with_a_rename(
     with traced() as trace:
         remove_folder(str(one.path))
     assert [event[0] for event in trace[:2]] == ["rename", "sync_dir"]
+    assert re.fullmatch(rf"\.{one.path.name}\.[0-9a-f]{{12}}\.fjeld-removing", Path(trace[0][2]).name)
     assert trace[-1] == ("sync_dir", str(folder.path))
     assert os.listdir(folder.path) == []
 

@@ -211,6 +211,32 @@ def test_a_checkpoint_that_was_never_opened(closed: tuple[Path, Content], quick_
     assert content_at(quick_folder / "2") == expected
 
 
+@pytest.mark.parametrize("error", [CorruptionError, FileNotFoundError])
+def test_a_failure_without_a_lock_file_is_raised(
+    closed: tuple[Path, Content], quick_folder: Path, error: type[Exception]
+) -> None:
+    """Of a checkpoint that was never opened: there is no LOCK that would be held."""
+    path, _ = closed
+    fjeld.backup_offline(path, quick_folder / "checkpoint")
+    if error is CorruptionError:
+        manifest_of(quick_folder / "checkpoint").unlink()
+    else:
+        tables_of(quick_folder / "checkpoint")[0].unlink()
+    assert not (quick_folder / "checkpoint" / "LOCK").exists()
+    with pytest.raises((CorruptionError, FileNotFoundError)):
+        fjeld.backup_offline(quick_folder / "checkpoint", quick_folder / "copy")
+    assert not (quick_folder / "copy").exists()
+    assert leftovers(quick_folder) == []
+
+
+def test_a_lock_that_fails_is_no_lock(closed: tuple[Path, Content], quick_folder: Path) -> None:
+    """Unlike a file system without locks: nobody can tell whether it is open."""
+    files.inject("lock", 0, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        fjeld.backup_offline(closed[0], quick_folder / "copy")
+    assert not (quick_folder / "copy").exists()
+
+
 @pytest.mark.parametrize("errnum", [errno.EROFS, errno.EACCES])
 def test_a_read_only_source(closed: tuple[Path, Content], quick_folder: Path, errnum: int) -> None:
     """Without a lock file, and none can be made: then nobody can open it either."""

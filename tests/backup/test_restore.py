@@ -511,6 +511,19 @@ def test_the_folder_that_it_is_to_go_into(checkpoint: Path, tmp_path: Path) -> N
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_a_lock_that_fails_is_no_lock(checkpoint: Path, tmp_path: Path) -> None:
+    """Unlike a file system without locks: nobody can tell whether the source is open."""
+    with fjeld.open(checkpoint):
+        pass
+    files.inject("lock", 0, errno.EIO, path_contains=str(checkpoint / "LOCK"))
+    with pytest.raises(OSError, match="Input/output"):
+        fjeld.restore(checkpoint, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert hidden(tmp_path) == []
+    files.inject("lock", 0, errno.ENOLCK, path_contains=str(checkpoint / "LOCK"), count=10)
+    fjeld.restore(checkpoint, tmp_path / "new")
+
+
 def test_two_are_kept_aside_in_one_moment(tmp_path: Path) -> None:
     """The later one gets the next name, and both are found."""
     target, kept = tmp_path / "keyspace", []

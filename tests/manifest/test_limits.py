@@ -149,3 +149,10 @@ def test_levels_and_tables_of_a_change(name: str) -> None:
         else:
             with pytest.raises(CorruptionError):
                 read_change(change | {name: pairs})
+
+
+def test_a_journal_ends_within_its_file() -> None:
+    value = JournalMeta(number=3, last_seqno=5, size_bytes=9, xxh128=SUM, end_bytes=9).to_json()
+    assert JournalMeta.from_json(value).end_bytes == 9
+    with pytest.raises(CorruptionError, match="end behind its file"):
+        JournalMeta.from_json(value | {"end_bytes": 10})

@@ -178,7 +178,8 @@ def test_what_a_version_names_is_there_from_the_start(path: Path, store: Version
     )
     again.adopt(adopted)
     assert again.version is adopted
-    assert [file.path for file in again.live_journals()] == [again.journal_path(number + 1)]
+    for store_of_it in (again, made(path, adopted)):
+        assert [file.path for file in store_of_it.live_journals()] == [again.journal_path(number + 1)]
 
 
 # ---- failures ----

@@ -278,5 +278,5 @@ def test_a_sealed_journal_is_what_the_edit_makes(last_seqno):
     version = grown()
     journal = JournalMeta(number=version.next_file + 3, last_seqno=last_seqno)
     assert version.with_journal(journal) == version.apply(Edit.of(SealJournal(journal)))
-    with pytest.raises(ValueError, match="not newer"):
+    with pytest.raises(ValueError, match=f"{journal.number} is not newer than {journal.number}"):
         version.with_journal(journal).with_journal(journal)
