@@ -18,6 +18,7 @@ import fjeld
 from fjeld.backup.checkpoint_file import read_checkpoint
 from fjeld.backup.swap import _rename_aside, aside_paths, unfinished_swap
 from fjeld.kernel import files
+from fjeld.manifest.log import read_manifest
 from fjeld.sync_points import set_sync_point
 from tests.laws.test_law4_publish import unpublished
 from tests.small import SMALL_PARTITION
@@ -26,12 +27,15 @@ from tests.support import (
     Task,
     abandon,
     content_at,
+    content_of,
     crash_copy,
     digest_at,
     fast_folder,
     fill,
     leftovers,
+    manifest_of,
     opened,
+    settle,
     tables_of,
     traced,
     tree_of,
@@ -509,6 +513,37 @@ def test_the_folder_that_it_is_to_go_into(checkpoint: Path, tmp_path: Path) -> N
     with pytest.raises(NotADirectoryError, match="not a folder: a restore has to go into one"):
         fjeld.restore(checkpoint, marker / "restored")
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_only_journals_that_count_are_restored(checkpoint: Path, tmp_path: Path) -> None:
+    """What retired, or is no journal, may lie about."""
+    floor = read_manifest(manifest_of(checkpoint))[0].journal_floor
+    for name in (f"{floor - 1:012d}.jnl", "notes.txt"):
+        (checkpoint / "journals" / name).write_bytes(b"of no meaning")
+    fjeld.restore(checkpoint, tmp_path / "new")
+    names = set(os.listdir(tmp_path / "new" / "journals"))
+    assert names
+    assert not names & {f"{floor - 1:012d}.jnl", "notes.txt"}
+    assert content_at(tmp_path / "new") == content_at(checkpoint)
+
+
+def test_the_oldest_journal_that_counts_is_restored(path: Path, tmp_path: Path) -> None:
+    """Its number is the floor, and the manifest of a process that died does not list it."""
+    with opened(path) as keyspace:
+        keyspace.partition("a").insert(b"flushed", b"1")
+        keyspace.persist(fjeld.PersistMode.SYNC_DATA)
+        with keyspace.pin():
+            pass  # the journal is sealed
+        keyspace.flush()
+        settle(keyspace)
+        keyspace.partition("a").insert(b"in the journal", b"1")
+        killed = crash_copy(path, tmp_path / "killed")
+        expected = content_of(keyspace)
+    version = read_manifest(manifest_of(killed))[0]
+    assert f"{version.journal_floor:012d}.jnl" in os.listdir(killed / "journals")
+    assert version.journals == ()
+    fjeld.restore(killed, tmp_path / "new")
+    assert content_at(tmp_path / "new") == expected
 
 
 def test_a_lock_that_fails_is_no_lock(checkpoint: Path, tmp_path: Path) -> None:
