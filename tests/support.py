@@ -9,14 +9,12 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from unittest.mock import patch
 
 import fjeld
-from fjeld.backup import links
 from fjeld.kernel import files
 from fjeld.sync_points import set_sync_point
 from tests.small import small_options
@@ -171,20 +169,6 @@ def running(function: Callable[[threading.Event], object], threads: int = 1) -> 
         stop.set()
         for task in tasks:
             task.result()
-
-
-@contextmanager
-def links_made(when: str) -> Iterator[None]:
-    """Backups in the block make the links of tables and blob files "first" or "last", and not beside their other
-    steps: what they do to files has one order then.
-    """
-    first = when == "first"
-    with ExitStack() as stack:
-        enter = stack.enter_context
-        enter(patch.object(links, "_start", lambda thread: thread.run() if first else None))
-        if not first:
-            enter(patch.object(links.Links, "begin", lambda self: None))
-        yield
 
 
 @contextmanager

@@ -13,7 +13,7 @@ made ready before: two such cuts cannot wait for each other, and writers wait fo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from fjeld.journal.rotation import JournalRotation, Sealed
 from fjeld.kernel.commit import Commit
 from fjeld.kernel.view import View
 from fjeld.maintenance.live_partition import LivePartition
-from fjeld.manifest.state import JournalMeta
+from fjeld.manifest.state import FileRecord, JournalMeta
 from fjeld.manifest.store import VersionStore
 from fjeld.manifest.version import Version
 from fjeld.shield import shielded
@@ -86,25 +86,34 @@ class Cut:
         self._held = held
         self._unfinished = {sealed.writer.number: sealed for sealed in unfinished}
 
+    def files(self) -> Iterator[FileRecord]:
+        """What `finish` will give, with the size of each; of a journal that is not finished, without the checksum."""
+        yield from self.version.data_files()
+        for journal in self._needed():
+            size_bytes = (
+                journal.size_bytes if journal.finished else self._unfinished[journal.number].writer.position
+            )
+            yield FileRecord(journal.path, size_bytes, journal.xxh128)
+
+    def _needed(self) -> Iterator[JournalMeta]:
+        """Not those that only wait to be retired, because all of them is in tables."""
+        for journal in self.version.journals:
+            if self._oldest_seqno is not None and journal.last_seqno >= self._oldest_seqno:
+                yield journal
+
     def finish(self, rotation: JournalRotation) -> Version:
         """The version, its journals in their last form (synced, truncated), which they are brought into,
-        oldest first.
+        oldest first. Those that only wait to be retired are left out.
 
-        Journals that only wait to be retired, because all of them is in tables, are left out.
         Lets go of the GIL; nobody waits for it. PoisonedError where a sync fails.
         """
-        needed = (
-            journal
-            for journal in self.version.journals
-            if self._oldest_seqno is not None and journal.last_seqno >= self._oldest_seqno
-        )
 
         def finished(journal: JournalMeta) -> JournalMeta:
             if journal.finished:
                 return journal
             return replace(journal, **rotation.finish(self._unfinished[journal.number]))
 
-        return replace(self.version, journals=tuple(map(finished, needed)))
+        return replace(self.version, journals=tuple(map(finished, self._needed())))
 
     def release(self) -> None:
         """Let the files go. Releasing twice is fine."""

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.backup.trace import Scribe
-from tests.support import fill, links_made, opened, settle, traced
+from tests.support import fill, opened, settle, traced
 
 EXPECTED = Path(__file__).parent / "testdata" / "checkpoint.trace"
 
 
-LINKS_FIRST = "unflushed writes, the links first"
 CASES: dict[str, dict[str, Any]] = {
     "a table and unflushed writes": {},
     "nothing new since": {},
@@ -24,11 +23,7 @@ CASES: dict[str, dict[str, Any]] = {
     "flush=True": {"flush": True},
     "compact=True": {"compact": True},
     "partitions": {"partitions": ["a"], "verify": True},
-    LINKS_FIRST: {},
 }
-"""Links of tables are made while the journal is finished and the documents are written: here, put in order, after
-both; in the last case before.
-"""
 
 
 def chapters(tmp_path: Path) -> dict[str, str]:
@@ -45,9 +40,7 @@ def chapters(tmp_path: Path) -> dict[str, str]:
         keyspace._engine.maintainer._journal_worker.stop()
         keyspace._engine.maintainer._workers.stop()
         for name, chosen in CASES.items():
-            if name == LINKS_FIRST:
-                fill(keyspace.partition("b"), 10)
-            with links_made("first" if name == LINKS_FIRST else "last"), traced() as trace:
+            with traced() as trace:
                 keyspace.backup_to(tmp_path / "target", **chosen)
             found[name] = scribe.write(trace)
             (tmp_path / "target").rename(tmp_path / f"target of {name}")

@@ -10,7 +10,7 @@ import fjeld
 from fjeld.kernel import files
 from fjeld.sync_points import clear_sync_points, set_sync_point
 from tests.crash.life import Life, OptimisticLife, Recording, SeparatedLife, TransactionalLife
-from tests.support import links_made, settle
+from tests.support import settle
 
 Workload = Callable[[Life], None]
 
@@ -212,8 +212,7 @@ def record(name: str, root: Path, seed: int) -> Recording:
     trace: list = []
     try:
         life = LIVES.get(name, Life)(root, random.Random(f"{name} {seed}"), **options)
-        with links_made(random.Random(f"links of {name} {seed}").choice(("first", "last"))):
-            workload(life)
+        workload(life)
         life.close()
     finally:
         clear_sync_points()

@@ -202,6 +202,5 @@ def test_no_point_is_left_out(points: dict[str, list[str]]) -> None:
     """Each point in the source is one at which some action is stopped."""
     left = set(POINTS) - {point for passed in points.values() for point in passed}
     left -= {"ingestion:chunk"}  # passed once for each thousand pairs
-    left -= {"backup:linking", "backup:linked_ahead"}  # in a thread of its own: tests/backup/test_links.py
     # What works on other folders than that of an open keyspace has tests of its own.
     assert not [point for point in left if not point.startswith(("import:", "restore:", "checkpoints:"))]

@@ -62,8 +62,8 @@ MUTANTS = [
     Mutant(
         "the copy states the version of a later moment (RocksDB 1169, 12882)",
         "backup/making.py",
-        "            self._version = self._as_copy(version)\n",
-        "            self._version = self._as_copy(self._source.store.version)\n",
+        "        self._version = self._as_copy(version)\n",
+        "        self._version = self._as_copy(self._source.store.version)\n",
         FIELD + "test_log_and_manifest_are_cut_at_one_moment",
     ),
     Mutant(
@@ -139,9 +139,9 @@ MUTANTS = [
     ),
     Mutant(
         "the copy depends on its source (Paimon 9867, 10883)",
-        "backup/links.py",
-        "        return files.link_many(*pairs, self._cancel)\n",
-        "        return [os.symlink(*pair) or 0 for pair in zip(*pairs)]\n",
+        "backup/linker.py",
+        "        outcomes = files.link_many([source + name for name in names], [target + name for name in names])",
+        "        outcomes = [os.symlink(source + name, target + name) or 0 for name in names]",
         FIELD + "test_the_source_can_be_deleted",
     ),
     Mutant(

@@ -52,7 +52,6 @@ BACKUP = {
     "info": [*MAKING, *_backup("inspect"), *FOLDER],
     "inspect": [*_backup("inspect", "restore"), "tests/export/test_inspecting.py", "tests/cli/test_verbs.py"],
     "leftovers": FOLDER,
-    "links": [*MAKING, *_backup("restore")],
     "linker": [*MAKING, "tests/fault/test_copy_faults.py", *_backup("restore")],
     "making": MAKING,
     "metadata": MAKING,

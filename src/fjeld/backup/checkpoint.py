@@ -2,32 +2,27 @@
 
     1  refuse a target that exists; make the staging folder beside it
     2  under the commit lock: switch the journal, take version and seqno, pin them      writers: microseconds
-    3  cut the sealed journal's unused tail, sync it                 ┐ while 3 and 5 are done by the caller's
-    4  link every table and blob file of the pinned version          │ thread, another one does 4; journals are
-       (or clone, or copy), then the journals                        │ linked when both are through
-    5  write a one-record manifest, CURRENT, checkpoint.json, marker ┘
+    3  link every table and blob file of the pinned version (or clone, or copy)
+    4  cut the sealed journal's unused tail, sync it; link the journals
+    5  write a one-record manifest, CURRENT, checkpoint.json and the marker
     6  sync the folders from below, rename staging to target, sync the parent
     7  let go of the pin
 
 Files are written once (law 1), so a link is as good as a copy; the pin is a reference to files (law 2), so
 flushes and compactions go on and install their results meanwhile.
 
-Why 3, 4 and 5 need no order among each other: tables and blob files are whole and on disk from the cut on; what
-the documents say follows from the cut and the finished journals, whether a file is linked or copied; and nobody
-looks into the staging folder. A power cut leaves the target only if the rename was done, and the rename comes
-after everything: the bytes of each document (synced one by one), of the journals (synced before they are linked), of
-what was copied (synced by the copy), and each folder's names (synced after the last of them). Whoever fails, is
-cancelled or interrupted ends the linking thread before the staging folder and the pin go (`links`).
+Why 3, 4 and 5 need no order among each other: tables and blob files are whole and on disk from the cut on; what the
+documents say follows from the cut and the finished journals; and nobody looks into the staging folder. A power cut
+leaves the target only if the rename was done, and that comes after everything: the bytes of each document and journal,
+of what was copied (synced by the copy), and each folder's names. The first sync of a group waits for a commit of the file
+system, the others find it done (`file_groups`). None of them can be left out by the model of the disk in which the tests
+cut the power: each file and each folder forgets what it was not told to keep, whatever else was synced.
 
-What is waited for, with nothing to copy: the sync of the journal, of four documents and of four folders, the rename,
-the sync of the parent. The first sync of each group waits for a commit of the file system, the others find it done
-(`file_groups`). None of them can be left out by the model of the disk in which the tests cut the power: each file and
-each folder forgets what it was not told to keep, whatever else was synced.
-
-Rejected: one `syncfs` in their place. It writes what everybody else has not written yet, active journals too, and
-nothing bounds its time. Renames and folders synced inside the staging folder, as of a keyspace that is in use: they
-make what is seen whole, and nobody sees it. All syncs after the last link: one commit less, but then the links wait for
-nothing while the disk has nothing to do; measured, it is slower.
+Rejected: a thread that makes the links while the journals are synced and the documents written. It saves 2 ms of 20 with
+1,000 files; but with it more threads want the interpreter and the processors, and writers' p99.9 with checkpoints back to
+back went from 1.1 to 1.6 times that without. One `syncfs` in place of the syncs: it writes what everybody else has not
+written yet, active journals too, and nothing bounds its time. Renames and folders synced inside the staging folder, as of
+a keyspace that is in use: they make what is seen whole, and nobody sees it.
 
 The variants (chosen partitions, a range of keys, compact) differ in steps 2 to 4 only: nothing is switched and
 nothing sealed, the cut holds the memtables, and what does not fit as it is is written to new tables
@@ -44,7 +39,6 @@ import threading
 import time
 
 from fjeld.backup.info import CheckpointInfo
-from fjeld.backup.links import ahead
 from fjeld.backup.making import C, Making, Source, holding, partitions_of
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.request import Request, check_target
@@ -75,11 +69,9 @@ def take_checkpoint(
         with holding(source, cut):
             sync_point("backup:cut")
             making = Making(source, staging.path, cut, request)
-            with ahead([making.begin()]):
-                making.plan()
-                sync_point("backup:finished")
-                meter = Meter(*making.total, progress, cancel)
-                making.move(meter)
+            making.plan()
+            meter = Meter(*making.total, progress, cancel)
+            making.move(meter)
             sync_point("backup:linked")
             making.verify(meter)
             source.check_open()

@@ -8,10 +8,7 @@ The steps are those of `checkpoint`; several keyspaces go through each of them t
 
 `_moved` says which files are moved, `_portions` what is written: neither knows of the other.
 
-Where files are as they are, everything that the checkpoint says of itself is known once its journals are finished. So
-three things go on at once: a thread links the tables and blob files, from the cut on (`begin`), while the caller's
-finishes the journals (`plan`) and writes the documents (`move`, at its beginning). Nothing of that can be seen before
-the staging folder gets its name, and that is done when all of it is on disk.
+Where files are as they are, journals are finished after everything else is there (`move`).
 """
 
 from __future__ import annotations
@@ -29,7 +26,6 @@ from fjeld.backup.documents import write_documents
 from fjeld.backup.file_check import check_files
 from fjeld.backup.info import CheckpointInfo, time_of
 from fjeld.backup.linker import Linker
-from fjeld.backup.links import Links
 from fjeld.backup.progress import Meter
 from fjeld.backup.request import Request
 from fjeld.backup.selection import EVERYTHING, select
@@ -53,6 +49,7 @@ class CutLike(Protocol):
     version: Version
     views: Mapping[int, View]
 
+    def files(self) -> Iterator[FileRecord]: ...
     def release(self) -> None: ...
 
 
@@ -108,9 +105,6 @@ class Making:
         self._created_at = time_of(now_ns)
         self._folder = StagedFolder(staging, str(uuid.uuid4()), cut.version.next_file)
         self._linker: Linker | None = None
-        self._links: Links | None = None
-        """Those that are made ahead."""
-        self._described = False
         self._kept: dict[int, PartitionState] = {}
         """The partitions with the tables that are moved, where anything is rewritten."""
         self._portions: list[Portion] = []
@@ -121,28 +115,14 @@ class Making:
 
     # ---- what is to be done ----
 
-    def begin(self) -> Links | None:
-        """What may be linked from now on (`links.ahead`): each file that is moved but the journals. None: nothing."""
-        if self._request.rewrites:
-            return None
-        self._moved = tuple(self._cut.version.data_files())
-        if self._request.link:
-            self._links = Links(self._source.path, self._staging, self._moved)
-        return self._links
-
     def plan(self) -> None:
-        """Step 3: bring the journals to disk, or choose what is moved and what is written. PoisonedError: a
-        sync failed. Requires: `begin`.
-        """
+        """What is moved and what is written anew."""
         if self._request.rewrites:
             self._choose()
             self._version = replace(self._cut.version, partitions=self._kept, journals=())
             self._moved = tuple(self._version.files())
         else:
-            version = self._source.finish(self._cut)
-            self._moved += tuple(version.journal_files())
-            self._records = self._moved
-            self._version = self._as_copy(version)
+            self._moved = tuple(self._cut.files())
 
     def _choose(self) -> None:
         wanted = self._request.partitions
@@ -181,19 +161,31 @@ class Making:
     # ---- doing it ----
 
     def move(self, meter: Meter) -> None:
-        """Step 4: every file of the checkpoint is in the staging folder, on disk; so are the tables' records."""
-        if not self._request.rewrites:
-            self._describe()
+        """Steps 3 and 4: every file of the checkpoint is in the staging folder, on disk. PoisonedError: the sync of a
+        journal failed.
+        """
         self._linker = Linker(self._source.path, self._staging, meter, link=self._request.link)
-        self._linker.move(self._moved, self._links)
-        carry_out(self._portions, meter)
-        if self._request.rewrites:
+        if not self._request.rewrites:
+            self._move_all(self._linker)
+        else:
+            self._linker.move(self._moved)
+            carry_out(self._portions, meter)
             version = self._as_copy(self._version)
             self._version = replace(
                 version, partitions=self._assembled(), journal_floor=version.next_file, journals=()
             )
             self._version.check()
             self._records = tuple(self._version.files())
+
+    def _move_all(self, linker: Linker) -> None:
+        """Links of tables and blob files, then the rest, with the journals, which are finished in between."""
+        linked = tuple(self._cut.version.data_files()) if self._request.link else ()
+        linker.move(linked)
+        version = self._source.finish(self._cut)
+        sync_point("backup:finished")
+        self._moved = self._records = tuple(version.files())
+        linker.move(self._moved[len(linked) :])
+        self._version = self._as_copy(version)
 
     def _as_copy(self, version: Version) -> Version:
         """With the identity of the checkpoint, of the moment of the cut; one number more, for the manifest."""
@@ -234,11 +226,7 @@ class Making:
         check_files(self._staging, records, meter, named=named)
 
     def write(self) -> None:
-        """Step 5: the documents, unless they are there since the files began to be moved."""
-        if not self._described:
-            self._describe()
-
-    def _describe(self) -> None:
+        """Step 5: the documents."""
         write_documents(
             self._staging,
             self._version,
@@ -249,8 +237,6 @@ class Making:
             key_range=self._request.key_range,
             compacted=self._request.compact,
         )
-        self._described = True
-        sync_point("backup:described")
 
     def info(self, target: str, elapsed_seconds: float) -> CheckpointInfo:
         """What was made, once it is published at the target."""

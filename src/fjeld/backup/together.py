@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from fjeld.backup.info import CheckpointInfo
-from fjeld.backup.links import ahead
 from fjeld.backup.making import Making, Source, holding
 from fjeld.backup.progress import Meter, Progress
 from fjeld.backup.request import Request, check_target
@@ -82,15 +81,14 @@ def take_together(
 
 
 def _build(makings: Sequence[Making], progress: Progress | None, cancel: threading.Event | None) -> None:
-    with ahead([making.begin() for making in makings]):
-        for making in makings:
-            making.plan()
-        totals = [making.total for making in makings]
-        meter = Meter(
-            sum(files for files, _ in totals), sum(size_bytes for _, size_bytes in totals), progress, cancel
-        )
-        for making in makings:
-            making.move(meter)
+    for making in makings:
+        making.plan()
+    totals = [making.total for making in makings]
+    meter = Meter(
+        sum(files for files, _ in totals), sum(size_bytes for _, size_bytes in totals), progress, cancel
+    )
+    for making in makings:
+        making.move(meter)
     for making in makings:
         making.verify(meter)
     for making in makings:
