@@ -168,6 +168,7 @@ class Making:
         if not self._request.rewrites:
             self._move_all(self._linker)
         else:
+            sync_point("backup:finished")  # there are no journals
             self._linker.move(self._moved)
             carry_out(self._portions, meter)
             version = self._as_copy(self._version)
