@@ -2,7 +2,7 @@
 
 import cython
 from cython.cimports.fjeld.kernel import file_probe as probe
-from cython.cimports.fjeld.kernel.file_calls import file_pwrite, file_write_all
+from cython.cimports.fjeld.kernel.file_calls import file_pwrite
 from cython.cimports.libc import errno as e
 from cython.cimports.libc.stdint import int64_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free
@@ -23,44 +23,16 @@ def file_write_two(
     zeros: cython.size_t,
     offset: uint64_t,
 ) -> cython.int:
-    if probe.probe_on:
-        return _write_joined(fd, head, head_bytes, body, body_bytes, zeros, offset)
-    done: int64_t = fj_pwrite_two(fd, head, head_bytes, body, body_bytes, zeros, offset)
-    while done == -e.EINTR:
+    done: int64_t = 0
+    if not probe.probe_on:
         done = fj_pwrite_two(fd, head, head_bytes, body, body_bytes, zeros, offset)
+        while done == -e.EINTR:
+            done = fj_pwrite_two(fd, head, head_bytes, body, body_bytes, zeros, offset)
     if done < 0:
         return cython.cast(cython.int, done)
-    return _write_rest(fd, done, head, head_bytes, body, body_bytes, zeros, offset)
-
-
-@cython.cfunc
-@cython.nogil
-@cython.exceptval(check=False)
-def _write_rest(
-    fd: cython.int,
-    done: cython.size_t,
-    head: text_t,
-    head_bytes: cython.size_t,
-    body: text_t,
-    body_bytes: cython.size_t,
-    zeros: cython.size_t,
-    offset: uint64_t,
-) -> cython.int:
-    """What a write that stopped after `done` bytes has left."""
-    status: cython.int = 0
-    if done < head_bytes:
-        status = file_write_all(fd, head + done, head_bytes - done, offset + done)
-        done = head_bytes
-    offset += head_bytes
-    done -= head_bytes
-    if status == 0 and done < body_bytes:
-        status = file_write_all(fd, body + done, body_bytes - done, offset + done)
-        done = body_bytes
-    offset += body_bytes
-    done = done - body_bytes if done > body_bytes else 0
-    if status == 0 and done < zeros:
-        status = file_write_all(fd, b"\0\0\0\0\0\0\0\0", zeros - done, offset + done)
-    return status
+    if done == cython.cast(int64_t, head_bytes + body_bytes + zeros):
+        return 0
+    return _write_joined(fd, head, head_bytes, body, body_bytes, zeros, offset)
 
 
 @cython.cfunc
@@ -75,7 +47,7 @@ def _write_joined(
     zeros: cython.size_t,
     offset: uint64_t,
 ) -> cython.int:
-    """For faults and the trace: the one write that it is."""
+    """All of it in one piece: for faults and the trace, the one write that it is; and again where a write stopped half-way."""
     total: cython.size_t = head_bytes + body_bytes + zeros
     joined: cython.p_char = cython.cast(cython.p_char, calloc(1, total + 1))
     if joined == cython.NULL:

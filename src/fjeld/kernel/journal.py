@@ -276,7 +276,7 @@ class JournalWriter:
             return self.summary
 
     def prefault(self, limit_bytes: int = AHEAD_BYTES):
-        """For a background thread: populate so much more ahead of the writer. The bytes; 0: enough are."""
+        """For tests: populate so much more, as the thread ahead of the writer does. The bytes; 0: enough are."""
         limit: uint64_t = limit_bytes
         j: cython.pointer[Journal] = self.journal
         populated: int64_t
