@@ -185,6 +185,33 @@ def test_garbage_is_collected(path: Path, compaction: fjeld.Leveled | fjeld.Size
     assert len(blobs_of(path)) == len(set(blobs_of(path)))
 
 
+@pytest.mark.parametrize("compaction", [SMALL_PARTITION.compaction, fjeld.SizeTiered(min_runs=2, max_runs=3)])
+def test_small_files_are_joined(path: Path, compaction: fjeld.Leveled | fjeld.SizeTiered) -> None:
+    options = dataclasses.replace(
+        SEPARATED,
+        compaction=compaction,
+        kv_separation=fjeld.KvSeparation(threshold_bytes=100, file_size_bytes=1 << 20),
+    )
+    with opened(path) as keyspace:
+        partition = keyspace.partition("a", options=options)
+        expected = {}
+        for number in range(200):
+            pairs = {b"%03d" % key: b"%d" % number * 200 for key in (number, number + 300, number + 600)}
+            partition.insert_many(pairs.items())
+            expected |= pairs
+            partition.flush()
+        settle(keyspace)
+        assert figures(partition)["garbage_bytes"] == 0
+        assert figures(partition)["files"] < 40, "of two hundred flushes"
+        assert dict(partition.items()) == expected
+        partition.compact()
+        assert figures(partition)["files"] <= 4
+        settle(keyspace)
+        assert len(blobs_of(path)) == figures(partition)["files"]
+    with opened(path) as keyspace:
+        assert dict(keyspace.partition("a").items()) == expected
+
+
 def test_a_snapshot_keeps_what_it_sees(path: Path) -> None:
     with opened(path) as keyspace:
         partition = keyspace.partition("a", options=SEPARATED)

@@ -20,8 +20,14 @@ from fjeld.options import Fifo, KeyspaceOptions, Leveled, PartitionOptions, Size
 LIMITS = Limits(max_sealed_memtables=4, level0_slowdown_runs=8, level0_stop_runs=12, journals_max_bytes=1000)
 
 
-def load(memtables=0, runs=0, journals=0, active=0.0):
-    return Load(sealed_memtables=memtables, active_part=active, level0_runs=runs, journals_bytes=journals)
+def load(memtables=0, runs=0, journals=0, active=0.0, garbage=0.0):
+    return Load(
+        sealed_memtables=memtables,
+        active_part=active,
+        level0_runs=runs,
+        journals_bytes=journals,
+        garbage=garbage,
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,7 @@ def test_the_strictest_answer_counts(memtables, runs, journals, answer):
         [load(runs=runs) for runs in range(8, 12)],
         [load(journals=journals) for journals in range(750, 1000, 10)],
         [load(memtables=3, active=active / 10) for active in range(10)],
+        [load(garbage=garbage / 100) for garbage in range(50, 99)],
     ],
 )
 def test_the_rate_falls_smoothly_towards_the_limit(loads):
@@ -68,6 +75,23 @@ def test_the_rate_falls_smoothly_towards_the_limit(loads):
 
 def test_a_memtable_that_has_outgrown_its_size_is_no_reason_to_stop():
     assert isinstance(decide(load(memtables=3, active=5.0), LIMITS), Slow)
+
+
+def test_garbage_slows_and_never_stops():
+    assert decide(load(garbage=0.49), LIMITS) == Go()
+    assert decide(load(garbage=0.5), LIMITS) == Slow(FASTEST_RATE, StallReason.GARBAGE)
+    slowest = decide(load(garbage=1.0), LIMITS)
+    assert isinstance(slowest, Slow)
+    assert SLOWEST_RATE < slowest.bytes_per_second < 2 * SLOWEST_RATE
+
+
+def test_writers_are_slowed_from_what_they_wrote():
+    fast = 20 * FASTEST_RATE
+    assert decide(load(runs=8), LIMITS, fast) == Slow(fast, StallReason.LEVEL0)
+    rates = [decide(load(runs=8 + runs), LIMITS, fast).bytes_per_second for runs in range(4)]
+    factors = [right / left for left, right in itertools.pairwise(rates)]
+    assert max(factors) == pytest.approx(min(factors))
+    assert rates[-1] > SLOWEST_RATE
 
 
 def test_a_full_memtable_alone_slows_nobody():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fjeld.maintenance.pacer import MIN_WAIT_SECONDS, Pacer
+from fjeld.maintenance.pacer import MIN_WAIT_SECONDS, WINDOW_SECONDS, Pacer, RateMeter
 
 RATE = 1_000_000
 
@@ -62,3 +62,16 @@ def test_a_batch_is_slowed_as_its_writes_are(sizes, together):
     batches = [sum(sizes[at : at + together]) for at in range(0, len(sizes), together)]
     assert seconds(sizes) == pytest.approx(seconds(batches), abs=MIN_WAIT_SECONDS)
     assert seconds(sizes) == pytest.approx(sum(sizes) / RATE, abs=MIN_WAIT_SECONDS)
+
+
+def test_a_meter_takes_looks_that_lie_apart() -> None:
+    meter = RateMeter()
+    meter.restart(5 * RATE, 10.0)
+    assert meter.bytes_per_second == 0
+    meter.look(6 * RATE, 10.5)
+    assert meter.bytes_per_second == 2 * RATE
+    meter.look(60 * RATE, 10.5 + WINDOW_SECONDS / 2)
+    assert meter.bytes_per_second == 2 * RATE, "too short to tell"
+    meter.restart(60 * RATE, 11.0)
+    meter.look(61 * RATE, 12.0)
+    assert meter.bytes_per_second == RATE

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import random
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import fjeld
 from fjeld.engine import Engine
-from fjeld.maintenance.backpressure import Go, Slow, StallReason, Stop
+from fjeld.maintenance.backpressure import FASTEST_RATE, Go, Slow, StallReason, Stop
 from fjeld.maintenance.live_partition import LivePartition
 from tests.maintenance.engines import by_hand
+from tests.small import SMALL_PARTITION
 from tests.support import Task, fill
 
 
@@ -106,3 +110,43 @@ def test_the_strictest_partition_decides(path: Path) -> None:
         engine.maintainer.pause_compaction()
         assert engine.maintainer.throttle.decision() == (Go(), None)
         engine.maintainer.resume_compaction()
+
+
+def test_garbage_that_nobody_collects_slows_writers(path: Path) -> None:
+    with by_hand(path, "a") as (keyspace, engine):
+        separation = fjeld.KvSeparation(threshold_bytes=100, file_size_bytes=4096, garbage_ratio=0.3)
+        options = dataclasses.replace(SMALL_PARTITION, kv_separation=separation)
+        partition = keyspace.partition("b", options=options)
+        live, throttle = engine.find("b"), engine.maintainer.throttle
+        chance = random.Random(1)
+        for seed in range(6):  # of each file something stays: it cannot just be deleted
+            left = (number for number in range(300) if number % 6 >= seed)
+            partition.insert_many((b"%03d" % number, chance.randbytes(500)) for number in left)
+            partition.flush()
+        assert engine.maintainer.compactor.compact_once(live), "level 0 goes down: what it hid is garbage"
+        decision, found = throttle.decision()
+        assert isinstance(decision, Slow)
+        assert (decision.reason, found) == (StallReason.GARBAGE, live)
+        engine.maintainer.pause_compaction()
+        assert throttle.decision() == (Go(), None), "it could not be collected"
+        engine.maintainer.resume_compaction()
+        live.failure = fjeld.CorruptionError("damaged")
+        assert throttle.decision() == (Go(), None), "nor after damage"
+        live.failure = None
+        while engine.maintainer.compactor.compact_once(live):
+            pass
+        assert throttle.decision() == (Go(), None)
+        assert partition.stats()["blobs"]["collectable_files"] == 0
+
+
+def test_writers_are_slowed_from_the_rate_that_they_had(path: Path) -> None:
+    with by_hand(path, "a", level0_slowdown_runs=2, level0_stop_runs=9) as (keyspace, engine):
+        throttle = engine.maintainer.throttle
+        throttle._free.restart(throttle._written_bytes(), time.monotonic() - 1)
+        throttle._free.look(throttle._written_bytes() + 10 * FASTEST_RATE, time.monotonic())
+        free = throttle._free.bytes_per_second
+        throttle._free.look = lambda *_: None  # the rest of the test is not free writing
+        pressed(keyspace, 3)
+        decision = throttle.update()
+        assert isinstance(decision, Slow)
+        assert decision.bytes_per_second == free > 9 * FASTEST_RATE

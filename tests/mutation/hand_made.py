@@ -69,9 +69,9 @@ MUTANTS = [
     Mutant(
         "what was ingested is missing (Pebble 5819)",
         "manifest/version.py",
-        "        for table in self.tables():\n            yield FileRecord(",
+        "        for table in self.tables():\n            yield table.record",
         "        for table in self.tables():\n            if table.min_seqno == table.max_seqno:\n                continue\n"
-        "            yield FileRecord(",
+        "            yield table.record",
         FIELD + "test_what_was_ingested_and_not_flushed_is_in_the_copy",
     ),
     Mutant(

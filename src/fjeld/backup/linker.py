@@ -84,9 +84,11 @@ class Linker:
             self._copy(records, reflink=False)
             return
         for start in range(0, len(records), LINKS_AT_ONCE):
-            self._link_some(records[start : start + LINKS_AT_ONCE], records[start + LINKS_AT_ONCE :])
+            self._link_some(records, start)
 
-    def _link_some(self, records: Sequence[FileRecord], later: Sequence[FileRecord]) -> None:
+    def _link_some(self, everything: Sequence[FileRecord], start: int) -> None:
+        """Of all that are moved, those from `start` on."""
+        records = everything[start : start + LINKS_AT_ONCE]
         source, target = (os.fsencode(os.path.join(folder, "")) for folder in (self._source, self._target))
         names = [record.path.encode() for record in records]
         outcomes = files.link_many([source + name for name in names], [target + name for name in names])
@@ -102,7 +104,7 @@ class Linker:
             self._copy([first], reflink=True)
             self._shares = self.copied_bytes == 0
             if not self._shares:
-                coming = others if linked else [*others, *later]
+                coming = others if linked else [*others, *everything[start + LINKS_AT_ONCE :]]
                 require_space(self._target, sum(record.size_bytes or 0 for record in coming))
         self._copy(others, reflink=True)
 

@@ -26,13 +26,19 @@ __all__ = [
     "decide",
 ]
 
-# Bytes a second. One thread that inserts as fast as it can writes 100 to 200 MB a second: the first rate is hardly
-# felt. A disk that merges no faster than the last one is as good as stopped.
+# Bytes a second. One thread that inserts small entries as fast as it can writes 100 to 300 MB a second, with large
+# values ten times that: writers are slowed from what they wrote before, or from the first of these where that was
+# less. A disk that merges no faster than the last one is as good as stopped.
 FASTEST_RATE = 128 << 20
 SLOWEST_RATE = 1 << 20
 
 # Journals slow writers from this part of their limit on.
 JOURNALS_SLOWDOWN = 0.75
+
+# Garbage in blob files slows writers from this share of all that is in them on; nobody stops for it, as it costs
+# nothing but disk.
+GARBAGE_SLOWDOWN = 0.5
+MOST_FOR_GARBAGE = 0.99
 
 # A number of runs that no partition ever has: its level 0 slows nobody.
 NEVER = 1 << 62
@@ -53,6 +59,9 @@ class StallReason(enum.Enum):
     The caller must start them: the memtables in question may be neither full nor sealed.
     """
 
+    GARBAGE = "garbage"
+    """The collection of the partition's blob files."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
@@ -63,6 +72,8 @@ class Load:
     """How much of its size the active memtable has, 0 to 1."""
     level0_runs: int
     journals_bytes: int
+    garbage: float = 0.0
+    """What waits to be collected, as a share of all that is in blob files, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,14 +136,18 @@ class Stop:
 Decision = Go | Slow | Stop
 
 
-def decide(load: Load, limits: Limits) -> Decision:
-    """The strictest answer that any of the three gives."""
+def decide(load: Load, limits: Limits, fastest: float = FASTEST_RATE) -> Decision:
+    """The strictest answer that any of the four gives.
+
+    fastest: bytes a second that writers are slowed from: what they wrote before, at least `FASTEST_RATE`.
+    """
     pressures = {
         StallReason.MEMTABLES: _pressure_of_memtables(load, limits.max_sealed_memtables),
         StallReason.LEVEL0: _pressure(load.level0_runs, limits.level0_slowdown_runs, limits.level0_stop_runs),
         StallReason.JOURNALS: _pressure(
             load.journals_bytes, int(limits.journals_max_bytes * JOURNALS_SLOWDOWN), limits.journals_max_bytes
         ),
+        StallReason.GARBAGE: _pressure_of_garbage(load.garbage),
     }
     reason = max(pressures, key=lambda reason: pressures[reason])
     pressure = pressures[reason]
@@ -141,7 +156,7 @@ def decide(load: Load, limits: Limits) -> Decision:
     if pressure < 0:
         return Go()
     # Equal steps of debt slow by equal factors: whatever the disk can do, some debt has its rate.
-    return Slow(FASTEST_RATE * (SLOWEST_RATE / FASTEST_RATE) ** pressure, reason)
+    return Slow(fastest * (SLOWEST_RATE / fastest) ** pressure, reason)
 
 
 def _pressure_of_memtables(load: Load, limit: int) -> float:
@@ -151,6 +166,10 @@ def _pressure_of_memtables(load: Load, limit: int) -> float:
     if load.sealed_memtables == 0:  # nothing is there to be flushed
         return -1
     return _pressure(load.sealed_memtables + min(load.active_part, 0.99), limit - 1, limit)
+
+
+def _pressure_of_garbage(share: float) -> float:
+    return min((share - GARBAGE_SLOWDOWN) / (1 - GARBAGE_SLOWDOWN), MOST_FOR_GARBAGE)
 
 
 def _pressure(amount: float, slowdown: int, stop: int) -> float:

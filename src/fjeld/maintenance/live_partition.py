@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from fjeld.errors import CorruptionError
 from fjeld.filters import CompactionFilter
 from fjeld.kernel.core import TreeCore
 from fjeld.kernel.memtable import MemtableOwner
 from fjeld.kernel.view import View
 from fjeld.maintenance.activity import Activity
 from fjeld.maintenance.running_jobs import RunningJobs
+from fjeld.maintenance.strategies.blobs import FILES_AT_ONCE, uncollected
 from fjeld.manifest.state import PartitionState
 from fjeld.manifest.store import VersionStore
 from fjeld.options import PartitionOptions
@@ -35,6 +37,8 @@ class LivePartition:
         self.failure: BaseException | None = None
         """Why its last compaction failed, until one succeeds: shown in stats. After a CorruptionError there
         is no other: the same tables would fail again."""
+        self._garbage: tuple[PartitionState, float] | None = None
+        """What `waiting_garbage` found last, and of which state."""
         self.filter: CompactionFilter | None = None
         """What every merge asks which entries may go; it may be called in several threads at once."""
 
@@ -55,6 +59,21 @@ class LivePartition:
     def sealed_memtables(self) -> tuple[MemtableOwner, ...]:
         """Newest first."""
         return self.core.current_view().memtables[1:]
+
+    def waiting_garbage(self, state: PartitionState) -> float:
+        """What waits to be collected of the blob files of its newest state, as a share of all that is in them.
+
+        None where less waits than one collection takes away, and none after damage, as nothing is collected then.
+        """
+        separation = state.options.kv_separation
+        if separation is None or not state.blobs or isinstance(self.failure, CorruptionError):
+            return 0.0
+        known = self._garbage
+        if known is None or known[0] is not state:
+            waiting_bytes, record_bytes = uncollected(state)
+            much = waiting_bytes > FILES_AT_ONCE * separation.file_size_bytes
+            self._garbage = known = (state, waiting_bytes / record_bytes if much else 0.0)
+        return known[1]
 
     def oldest_seqno(self, without: tuple[MemtableOwner, ...] = ()) -> int | None:
         """The oldest seqno that is in a memtable and not in `without`; None where there is none."""

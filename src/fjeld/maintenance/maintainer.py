@@ -302,9 +302,9 @@ class Maintainer:
     def pause_compaction(self) -> None:
         """For tests and benchmarks: start no compaction until resumed."""
         self._paused += 1
-        self.throttle.level0_counts = False
+        self.throttle.compacts = False
 
     def resume_compaction(self) -> None:
         self._paused -= 1
-        self.throttle.level0_counts = not self._paused
+        self.throttle.compacts = not self._paused
         self.wake()

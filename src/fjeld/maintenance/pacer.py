@@ -9,9 +9,33 @@ from __future__ import annotations
 
 import threading
 
-__all__ = ["MIN_WAIT_SECONDS", "Pacer"]
+__all__ = ["MIN_WAIT_SECONDS", "Pacer", "RateMeter"]
 
 MIN_WAIT_SECONDS = 0.001
+
+# A rate is taken over no less than this: a flush may end just after another.
+WINDOW_SECONDS = 0.01
+
+
+class RateMeter:
+    """How fast writers went lately, by looks at what they have written. One thread at a time."""
+
+    def __init__(self) -> None:
+        self.bytes_per_second = 0.0
+        """Between the last two looks that lay far enough apart."""
+        self._written_bytes = 0
+        self._seconds = 0.0
+
+    def look(self, written_bytes: int, seconds: float) -> None:
+        """written_bytes: by all writers, ever. seconds: the time, by a clock that never goes back."""
+        elapsed_seconds = seconds - self._seconds
+        if elapsed_seconds >= WINDOW_SECONDS:
+            self.bytes_per_second = (written_bytes - self._written_bytes) / elapsed_seconds
+            self.restart(written_bytes, seconds)
+
+    def restart(self, written_bytes: int, seconds: float) -> None:
+        """What was written up to now was not written freely."""
+        self._written_bytes, self._seconds = written_bytes, seconds
 
 
 class Pacer:

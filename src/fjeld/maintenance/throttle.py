@@ -9,10 +9,20 @@ from collections.abc import Callable, Iterable
 from fjeld.errors import CorruptionError
 from fjeld.journal.rotation import JournalRotation
 from fjeld.kernel.commit import PRESSURE, Commit
-from fjeld.maintenance.backpressure import Decision, Go, Limits, Load, Slow, StallReason, Stop, decide
+from fjeld.maintenance.backpressure import (
+    FASTEST_RATE,
+    Decision,
+    Go,
+    Limits,
+    Load,
+    Slow,
+    StallReason,
+    Stop,
+    decide,
+)
 from fjeld.maintenance.failures import again
 from fjeld.maintenance.live_partition import LivePartition
-from fjeld.maintenance.pacer import Pacer
+from fjeld.maintenance.pacer import Pacer, RateMeter
 from fjeld.manifest.store import VersionStore
 from fjeld.options import KeyspaceOptions
 
@@ -64,12 +74,14 @@ class Throttle:
         """How often something has changed: what changes between a look and a wait is not missed."""
         self._pressing = threading.Lock()
         self._pacer = Pacer()
+        self._free = RateMeter()
+        """Of writers that nothing slowed."""
         self._decided: Decision = Go()
         self._decided_at = 0.0
         self._stalls: dict[StallReason, tuple[int, float]] = dict.fromkeys(StallReason, (0, 0.0))
         self._released = False
-        self.level0_counts = True
-        """Whether level 0 slows anybody: not while compaction is paused."""
+        self.compacts = True
+        """Whether what only compaction takes away slows anybody: not while it is paused."""
 
     def notify(self) -> None:
         """Something has changed: who waits looks again."""
@@ -94,13 +106,14 @@ class Throttle:
     def decision(self) -> tuple[Decision, LivePartition | None]:
         """The strictest decision now, and the partition that it is for."""
         journals_bytes = self._rotation.sealed_bytes()
+        fastest = max(FASTEST_RATE, self._free.bytes_per_second)
         strictest: Go | Slow = Go()
         found: LivePartition | None = None
         for partition in self._partitions():
             load = self._load(partition, journals_bytes)
             if load is None:
                 continue
-            decision = decide(load, Limits.of(self._options, partition.options))
+            decision = decide(load, Limits.of(self._options, partition.options), fastest)
             if isinstance(decision, Stop):
                 return decision, partition
             if isinstance(decision, Slow) and (
@@ -117,20 +130,23 @@ class Throttle:
         return Load(
             sealed_memtables=len(sealed),
             active_part=partition.core.active_part(),
-            level0_runs=len(state.levels[0]) if self.level0_counts else 0,
+            level0_runs=len(state.levels[0]) if self.compacts else 0,
             journals_bytes=journals_bytes,
+            garbage=partition.waiting_garbage(state) if self.compacts else 0.0,
         )
 
     def update(self) -> Decision:
         """Decide anew, and tell writers whether they have to come and ask."""
         with self._pressing:
             before = self._decided
+            if isinstance(before, Go):
+                self._free.look(self._written_bytes(), time.monotonic())
             decision, _ = self.decision()
-            if not isinstance(decision, Go):
-                if decision.reason is StallReason.JOURNALS:
-                    self._flush_straggler()
-                if isinstance(before, Go):
-                    self._pacer.restart(self._written_bytes(), time.monotonic())
+            if not isinstance(decision, Go) and decision.reason is StallReason.JOURNALS:
+                self._flush_straggler()
+            if isinstance(before, Go) != isinstance(decision, Go):
+                self._pacer.restart(self._written_bytes(), time.monotonic())
+                self._free.restart(self._written_bytes(), time.monotonic())
             self._decided, self._decided_at = decision, time.monotonic()
             self._commit.attend(PRESSURE, not isinstance(decision, Go))
             return decision

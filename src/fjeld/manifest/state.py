@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 from fjeld.errors import CorruptionError
@@ -107,11 +107,23 @@ class TableMeta:
     """When its newest entries were flushed, ns since the epoch: a merge hands on the newest of its inputs."""
     blobs: tuple[Reference, ...] = ()
     """What its entries point to, by blob file, ascending."""
+    _record: FileRecord | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def path(self) -> str:
         """Relative to the keyspace's directory."""
         return table_path(self.number)
+
+    @property
+    def record(self) -> FileRecord:
+        """The table as a file. Made once: every checkpoint asks all tables, and a hundred thousand new objects are
+        reason enough for the garbage collector to look at everything, while nobody else has the interpreter.
+        """
+        record = self._record
+        if record is None:
+            record = FileRecord(self.path, self.size_bytes, self.xxh128)
+            object.__setattr__(self, "_record", record)
+        return record
 
     @property
     def held_bytes(self) -> int:

@@ -99,7 +99,7 @@ class Version:
     def data_files(self) -> Iterator[FileRecord]:
         """Tables, then blob files: whole and on disk as long as they are part of a version."""
         for table in self.tables():
-            yield FileRecord(table.path, table.size_bytes, table.xxh128)
+            yield table.record
         for blob in self.blobs():
             yield FileRecord(blob.path, blob.size_bytes, blob.xxh128)
 

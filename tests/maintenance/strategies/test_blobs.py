@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fjeld.maintenance.strategies import Merge, Nothing, choose, major
-from fjeld.maintenance.strategies.blobs import FILES_AT_ONCE, collect, stale, wasteful
+from fjeld.maintenance.strategies.blobs import FILES_AT_ONCE, collect, joined, stale, uncollected, wasteful
 from fjeld.manifest.blob_meta import BLOB_FIXED_BYTES, BlobMeta
 from fjeld.manifest.edit import ChangeTables, CreatePartition, Edit
 from fjeld.manifest.state import PartitionState, TableMeta
@@ -145,6 +145,68 @@ def test_a_major_merge_moves_out_of_every_file_with_garbage() -> None:
     assert isinstance(choice, Merge)
     assert choice.moved == {91}
     assert isinstance(collect(made, [], frozenset()), Nothing)
+
+
+def test_what_waits_to_be_collected_is_all_that_is_stale_however_much() -> None:
+    numbers = range(101, 141)
+    points = {1: "91*50 " + " ".join(f"{number}*40" for number in numbers)}
+    made = state(LEVELS, "leveled", points, {91: 60} | dict.fromkeys(numbers, 100))
+    assert len(stale(made)) < 40
+    assert uncollected(made) == (40 * 60 * RECORD_BYTES, 4060 * RECORD_BYTES)
+
+
+# ---- small files ----
+
+RUNS = ["L0: 9:a-z 8:a-z 7:a-z 6:a-z", "L1: 1:a-c 2:x-z"]
+
+
+@pytest.mark.parametrize(
+    ("points", "sizes", "expected"),
+    [
+        pytest.param("91*1 92*1 93*1 94*1", "1 1 1 1", {91, 92, 93, 94}, id="equal ones"),
+        pytest.param("91*1 92*1 93*1", "1 1 1", set(), id="too few"),
+        pytest.param("91*1 92*1 93*2 94*4", "1 1 2 4", {91, 92, 93, 94}, id="none larger than those before"),
+        pytest.param("91*1 92*1 93*2 94*5", "1 1 2 5", set(), id="one that is: it waits for more"),
+        pytest.param("91*1 92*1 93*1 94*1 95*90", "1 1 1 1 90", {91, 92, 93, 94}, id="large ones stay"),
+        pytest.param("91*1 92*1 93*1 94*1", "1 1 1 2", {91, 92, 93, 94}, id="some with garbage"),
+    ],
+)
+def test_a_merge_joins_small_files(points: str, sizes: str, expected: set[int]) -> None:
+    entries = dict(enumerate(map(int, sizes.split()), start=91))
+    made = state(RUNS, "leveled", {8: points}, entries, file_size_bytes=100 * RECORD_BYTES)
+    choice = choose(made, [], 0)
+    assert isinstance(choice, Merge)
+    assert choice.moved == expected
+    everything = major(made)
+    assert isinstance(everything, Merge)
+    assert everything.moved >= expected
+
+
+def test_files_that_others_point_to_as_well_are_left() -> None:
+    lines = ["L0: 9:a-z 8:a-c 7:a-c 6:a-z", "L1: 1:a-c", "L2: 3:a-z"]
+    points = {9: "91 92 93 94 95 96", 3: "91"}
+    entries = {91: 2} | dict.fromkeys(range(92, 97), 1)
+    choice = choose(state(lines, "leveled", points, entries, file_size_bytes=10_000), [], 0)
+    assert isinstance(choice, Merge)
+    assert choice.moved == {92, 93, 94, 95, 96}
+
+
+def test_young_files_are_not_joined() -> None:
+    points = {8: "91 92 93 94 95 96 97 98"}
+    entries = dict.fromkeys(range(91, 99), 1)
+    made = state(RUNS, "leveled", points, entries, file_size_bytes=10_000, age_cutoff=0.5)
+    choice = choose(made, [], 0)
+    assert isinstance(choice, Merge)
+    assert choice.moved == {91, 92, 93, 94}
+
+
+def test_a_merge_in_many_pieces_joins_only_where_it_makes_fewer() -> None:
+    made = state(RUNS, "leveled", {8: "91 92 93 94"}, dict.fromkeys(range(91, 95), 1), file_size_bytes=10_000)
+    choice = choose(made, [], 0)
+    assert isinstance(choice, Merge)
+    total_bytes = sum(table.size_bytes for table in made.tables())
+    assert joined(made, dataclasses.replace(choice, table_bytes=total_bytes // 8))
+    assert not joined(made, dataclasses.replace(choice, table_bytes=total_bytes // 12))
 
 
 # ---- any interleaving ----

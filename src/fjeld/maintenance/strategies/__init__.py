@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 
 from fjeld.maintenance.strategies import fifo, leveled, size_tiered
-from fjeld.maintenance.strategies.blobs import collect, stale
+from fjeld.maintenance.strategies.blobs import collect, joined, stale
 from fjeld.maintenance.strategies.choice import Choice, Drop, Job, Merge, Move, Nothing, clash
 from fjeld.maintenance.strategies.drop_range import drop_range
 from fjeld.maintenance.strategies.major import major
@@ -37,11 +37,9 @@ def choose(state: PartitionState, running: Collection[Job], now_ns: int) -> Choi
     """
     choice = _by_strategy(state, running, now_ns)
     moved = stale(state) if state.blobs and isinstance(choice, Nothing | Merge) else frozenset()
-    if not moved:
-        return choice
-    if isinstance(choice, Merge):
-        return dataclasses.replace(choice, moved=moved)
-    return collect(state, running, moved)
+    if isinstance(choice, Merge) and state.blobs:
+        return dataclasses.replace(choice, moved=moved | joined(state, choice))
+    return collect(state, running, moved) if moved else choice
 
 
 def _by_strategy(state: PartitionState, running: Collection[Job], now_ns: int) -> Choice:

@@ -10,6 +10,8 @@ Why a merge in place may run beside others, whatever the strategy:
   3. A run of level 0 is rewritten alone. All its entries stay between those of the runs above and below it in age.
 So no entry changes its place among versions of its key. First-in-first-out partitions are never rewritten: their
 values go with the tables that are dropped.
+
+Small files (of flushes that were not of full memtables) are joined by merges that happen anyway: `joined`.
 """
 
 from __future__ import annotations
@@ -20,30 +22,30 @@ from collections.abc import Collection, Iterator
 
 from fjeld.maintenance.strategies.choice import Choice, Job, Merge, Nothing, Tables, busy, clash, key_range
 from fjeld.maintenance.strategies.leveled import overlapping
+from fjeld.maintenance.strategies.pieces import most_pieces
 from fjeld.maintenance.strategies.size_tiered import merge_runs
-from fjeld.manifest.blob_meta import references
+from fjeld.manifest.blob_meta import BlobMeta, references
 from fjeld.manifest.version import PartitionState
 from fjeld.options import Fifo, Leveled
 
-__all__ = ["collect", "stale", "wasteful"]
+__all__ = ["FILES_AT_ONCE", "collect", "joined", "stale", "uncollected", "wasteful"]
 
 # What is emptied at once, in blob files that are full: the copies take space until the old files go.
 FILES_AT_ONCE = 8
+
+# Fewer small files than this are not worth joining.
+JOINED_AT_ONCE = 4
 
 
 def stale(state: PartitionState) -> frozenset[int]:
     """The blob files whose share of garbage is at the limit, of the oldest ones; those with most garbage first,
     as many as are emptied at once."""
     options = state.options.kv_separation
-    if options is None or isinstance(state.options.compaction, Fifo):
+    if options is None:
         return frozenset()
-    live = references(state.tables())
-    oldest = state.blobs[: math.ceil(len(state.blobs) * options.age_cutoff)]
-    found = []
-    for blob in oldest:
-        live_bytes = live[blob.number][1]
-        if blob.garbage_bytes(live_bytes) >= options.garbage_ratio * blob.record_bytes:
-            found.append((live_bytes / blob.record_bytes, blob.number, live_bytes))
+    found = [
+        (live_bytes / blob.record_bytes, blob.number, live_bytes) for blob, live_bytes in _at_limit(state)
+    ]
     chosen = set()
     budget_bytes = FILES_AT_ONCE * options.file_size_bytes
     for _, number, live_bytes in sorted(found):
@@ -52,6 +54,62 @@ def stale(state: PartitionState) -> frozenset[int]:
         if budget_bytes <= 0:
             break
     return frozenset(chosen)
+
+
+def _at_limit(state: PartitionState) -> list[tuple[BlobMeta, int]]:
+    """Each with the bytes in it that are pointed to."""
+    options = state.options.kv_separation
+    if options is None or isinstance(state.options.compaction, Fifo):
+        return []
+    live = references(state.tables())
+    oldest = ((blob, live[blob.number][1]) for blob in _oldest(state, options.age_cutoff))
+    return [
+        (blob, live_bytes)
+        for blob, live_bytes in oldest
+        if blob.garbage_bytes(live_bytes) >= options.garbage_ratio * blob.record_bytes
+    ]
+
+
+def joined(state: PartitionState, merge: Merge) -> frozenset[int]:
+    """The small files that only the inputs of this merge point to, where it makes few of many.
+
+    No file is joined that is larger than all smaller ones together: what is copied has doubled each time, so a value
+    is copied as often at most as small files must double to be large ones (half of `file_size_bytes`).
+    """
+    options = state.options.kv_separation
+    if options is None or len(state.blobs) < JOINED_AT_ONCE:
+        return frozenset()
+    numbers = {number for _, number in merge.inputs}
+    inputs = [table for table in state.tables() if table.number in numbers]
+    live, met = references(state.tables()), references(inputs)
+    small = sorted(
+        (met[blob.number][1], blob.number)
+        for blob in _oldest(state, options.age_cutoff)
+        if 2 * blob.size_bytes < options.file_size_bytes and met.get(blob.number) == live[blob.number]
+    )
+    count, sum_bytes = 0, 0
+    for position, (size_bytes, _) in enumerate(small):
+        if size_bytes <= sum_bytes:
+            count = position + 1
+        sum_bytes += size_bytes
+    # Each piece of a merge makes a file of its own.
+    if count < max(JOINED_AT_ONCE, 2 * most_pieces(inputs, merge.table_bytes)):
+        return frozenset()
+    return frozenset(number for _, number in small[:count])
+
+
+def _oldest(state: PartitionState, share: float) -> tuple[BlobMeta, ...]:
+    return state.blobs[: math.ceil(len(state.blobs) * share)]
+
+
+def uncollected(state: PartitionState) -> tuple[int, int]:
+    """(bytes of garbage that wait to be collected, bytes of all records): of the files whose share of it is at the
+    limit, however many they are."""
+    found = _at_limit(state)
+    return (
+        sum(blob.garbage_bytes(live_bytes) for blob, live_bytes in found),
+        sum(blob.record_bytes for blob in state.blobs),
+    )
 
 
 def wasteful(state: PartitionState) -> frozenset[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fjeld.maintenance.strategies.blobs import wasteful
+import dataclasses
+
+from fjeld.maintenance.strategies.blobs import joined, wasteful
 from fjeld.maintenance.strategies.choice import Choice, Merge, Nothing, key_range
 from fjeld.maintenance.strategies.leveled import BOTTOM
 from fjeld.maintenance.strategies.size_tiered import UNLIMITED_BYTES
@@ -22,15 +24,15 @@ def major(state: PartitionState) -> Choice:
     if not tables or isinstance(options, Fifo):
         return Nothing()
     smallest, largest = key_range(tables)
-    return Merge(
+    merge = Merge(
         inputs=tuple((level, table.number) for level, found in enumerate(state.levels) for table in found),
         output_level=0 if isinstance(options, SizeTiered) else _output_level(state, options),
         table_bytes=UNLIMITED_BYTES if isinstance(options, SizeTiered) else options.table_bytes,
         drop_tombstones=True,
         smallest=smallest,
         largest=largest,
-        moved=wasteful(state),
     )
+    return dataclasses.replace(merge, moved=wasteful(state) | joined(state, merge))
 
 
 def _output_level(state: PartitionState, options: Leveled) -> int:

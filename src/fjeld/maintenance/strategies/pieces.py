@@ -7,11 +7,17 @@ import itertools
 
 from fjeld.maintenance.strategies.choice import Tables
 
-__all__ = ["piece_keys"]
+__all__ = ["most_pieces", "piece_keys"]
 
 # A piece ends with a table that is not full. With four full ones before it, that costs an eighth more tables
 # at most; in bytes nothing.
 MIN_PIECE_TABLES = 4
+
+
+def most_pieces(tables: Tables, table_bytes: int) -> int:
+    """How many pieces a merge is worth, at least one."""
+    total_bytes = sum(table.size_bytes for table in tables)
+    return max(1, total_bytes // (MIN_PIECE_TABLES * table_bytes))
 
 
 def piece_keys(tables: Tables, table_bytes: int, max_pieces: int) -> tuple[bytes, ...]:
@@ -21,7 +27,7 @@ def piece_keys(tables: Tables, table_bytes: int, max_pieces: int) -> tuple[bytes
     that it spans: no file is read for this.
     """
     total_bytes = sum(table.size_bytes for table in tables)
-    pieces = min(max_pieces, total_bytes // (MIN_PIECE_TABLES * table_bytes))
+    pieces = min(max_pieces, most_pieces(tables, table_bytes))
     edges = sorted({table.smallest for table in tables})
     if pieces < 2 or len(edges) < 2:
         return ()
