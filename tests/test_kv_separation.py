@@ -13,6 +13,7 @@ import pytest
 import fjeld
 from fjeld.errors import InvalidOptionError, UnsupportedFormatError
 from fjeld.kernel.reader import NOT_READY
+from fjeld.maintenance.strategies.blobs import JOINED_AT_ONCE
 from fjeld.options import PartitionOptions
 from tests.small import KIB, SMALL_PARTITION
 from tests.support import Gate, Task, abandon, content_of, crash_copy, digest_at, opened, settle, traced
@@ -205,7 +206,7 @@ def test_small_files_are_joined(path: Path, compaction: fjeld.Leveled | fjeld.Si
         assert figures(partition)["files"] < 40, "of two hundred flushes"
         assert dict(partition.items()) == expected
         partition.compact()
-        assert figures(partition)["files"] <= 4
+        assert figures(partition)["files"] < JOINED_AT_ONCE
         settle(keyspace)
         assert len(blobs_of(path)) == figures(partition)["files"]
     with opened(path) as keyspace:

@@ -34,3 +34,5 @@ cdef void block_release(Block *b) noexcept nogil       # drop one reference; fre
 cdef void block_entry(const Block *b, uint32_t i, Entry *out) noexcept nogil
 # Index of the first entry >= (key, tag descending), count if none. tag = UINT64_MAX: the first version of the key.
 cdef uint32_t block_seek(const Block *b, const uint8_t *key, size_t key_bytes, uint64_t tag) noexcept nogil
+# Where the key probably is: the first entry whose head is not less, count where it cannot be here. Reads no entry.
+cdef uint32_t block_guess(const Block *b, const uint8_t *key, size_t key_bytes) noexcept nogil

@@ -166,6 +166,16 @@ def block_entry(
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+def block_guess(b: cython.pointer[cython.const[Block]], key: cbytes, key_bytes: cython.size_t) -> uint32_t:
+    prefix_bytes: cython.size_t = b.prefix_bytes
+    if key_bytes < prefix_bytes or memcmp(key, b.prefix, prefix_bytes) != 0:
+        return b.count
+    return first_head_from(b.heads, b.count, fj_head32(key + prefix_bytes, key_bytes - prefix_bytes))
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def block_seek(
     b: cython.pointer[cython.const[Block]],
     key: cbytes,

@@ -14,5 +14,6 @@ cdef uint32_t filter_lines_for(uint64_t keys, uint32_t bits_per_key) noexcept no
 cdef uint32_t filter_probes_for(uint32_t bits_per_key) noexcept nogil                  # 1..12
 cdef void filter_fill(uint8_t *bits, uint32_t lines, uint32_t probes, const uint64_t *hashes, uint64_t n) noexcept nogil  # bits: zeroed
 cdef bint filter_may_contain(const uint8_t *bits, uint32_t lines, uint32_t probes, uint64_t h) noexcept nogil             # Requires: lines > 0
+cdef void filter_fetch(const uint8_t *bits, uint32_t lines, uint64_t h) noexcept nogil   # prefetch the line of a key
 # Does the filter let all n keys through? Requires: lines > 0.
 cdef bint filter_holds(const uint8_t *bits, uint32_t lines, uint32_t probes, const uint64_t *hashes, size_t n) noexcept nogil

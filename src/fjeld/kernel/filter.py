@@ -8,7 +8,7 @@ At 10 bits a key and 7 probes, one absent key in 100 is let through (0.96 % of a
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cython.cimports.fjeld.kernel.coding import cbytes, fj_load64
+from cython.cimports.fjeld.kernel.coding import cbytes, fj_load64, fj_prefetch
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free, malloc
 from cython.cimports.libc.string import memset
@@ -82,6 +82,13 @@ def filter_may_contain(bits: cbytes, lines: uint32_t, probes: uint32_t, h: uint6
         if not line[mix >> 26] >> (mix >> 23 & 7) & 1:
             return False
     return True
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def filter_fetch(bits: cbytes, lines: uint32_t, h: uint64_t) -> cython.void:
+    fj_prefetch(bits + line_of(h, lines))
 
 
 @cython.cfunc

@@ -20,13 +20,12 @@ from cython.cimports.fjeld.kernel.blob_value import (
     wanted_read,
     wanted_take,
 )
-from cython.cimports.fjeld.kernel.block import block_release
 from cython.cimports.fjeld.kernel.checksum import fj_xxh64
 from cython.cimports.fjeld.kernel.coding import KIND_BLOB, KIND_VALUE, cbytes
 from cython.cimports.fjeld.kernel.core import Access, check_key, coerce
 from cython.cimports.fjeld.kernel.cursor import Cursor
 from cython.cimports.fjeld.kernel.failure import Failure, raise_failure
-from cython.cimports.fjeld.kernel.look_ahead import PROBES, Probe, look_ahead
+from cython.cimports.fjeld.kernel.look_ahead import PROBES, Probe, look_ahead, probe_found, probe_release
 from cython.cimports.fjeld.kernel.memtable import MemEntry
 from cython.cimports.fjeld.kernel.scan import SCAN_ITEMS, SCAN_KEYS, SCAN_VALUES, Scan
 from cython.cimports.fjeld.kernel.view import NOT_NOW, Found, View, found_entry, found_release
@@ -226,8 +225,6 @@ class Reader(Access):
             p.key = cython.cast(cbytes, PyBytes_AS_STRING(key))
             p.key_bytes = PyBytes_GET_SIZE(key)
             p.hashed = fj_xxh64(p.key, p.key_bytes)
-            p.table = cython.NULL
-            p.block = cython.NULL
             e = view.find_in_memory(p.key, p.key_bytes, tag)
             p.wanted = e == cython.NULL
             if e == cython.NULL:
@@ -241,9 +238,11 @@ class Reader(Access):
             for i in range(count):
                 p = cython.address(probes[i])
                 status = 0
-                if p.wanted:
+                if p.wanted and probe_found(p, tag, cython.address(found)):
+                    status = 1
+                elif p.wanted:
                     status = view.find_in_tables(
-                        p.key, p.key_bytes, p.hashed, tag, cython.address(found), wait
+                        p.key, p.key_bytes, p.hashed, tag, cython.address(found), wait, p.place
                     )
                 if status == NOT_NOW:
                     return 0
@@ -269,8 +268,7 @@ class Reader(Access):
             for i in range(blobs):
                 wanted_drop(cython.address(wanted[i]))
             for i in range(count):
-                if probes[i].block != cython.NULL:
-                    block_release(probes[i].block)
+                probe_release(cython.address(probes[i]))
         return 1
 
     # ---- ranges ----

@@ -41,11 +41,12 @@ cdef class View:
     # The newest version of key with tag <= max_tag (any kind): 1 and *out, or 0. Raises on damage.
     # wait: let go of the GIL for what has to be read from the disk; without it, NOT_NOW then.
     cdef int find(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag, Found *out, bint wait) except -1
-    # Its two halves: memtables, and tables (hashed: fj_xxh64 of the key).
+    # Its two halves: memtables, and tables (hashed: fj_xxh64 of the key), level 0 and then the runs, from `first` on.
     cdef MemEntry *find_in_memory(self, const uint8_t *key, size_t key_bytes, uint64_t max_tag) noexcept
-    cdef int find_in_tables(self, const uint8_t *key, size_t key_bytes, uint64_t hashed, uint64_t max_tag, Found *out, bint wait) except -1
+    cdef int find_in_tables(self, const uint8_t *key, size_t key_bytes, uint64_t hashed, uint64_t max_tag, Found *out, bint wait, uint32_t first) except -1
     cdef int open_merge(self, Merge *m, uint64_t max_tag, int mode) except -1
 
 cdef Table *level_find(Level *level, const uint8_t *key, size_t key_bytes) noexcept nogil
 cdef void found_entry(Found *found, MemEntry *e) noexcept nogil
 cdef void found_release(Found *found) noexcept nogil
+cdef void count(uint64_t *counter) noexcept nogil

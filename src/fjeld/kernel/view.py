@@ -232,7 +232,7 @@ class View:
             return 1
         if self.level0_count == 0 and self.run_count == 0:
             return 0
-        return self.find_in_tables(key, key_bytes, fj_xxh64(key, key_bytes), max_tag, out, wait)
+        return self.find_in_tables(key, key_bytes, fj_xxh64(key, key_bytes), max_tag, out, wait, 0)
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -258,18 +258,19 @@ class View:
         max_tag: uint64_t,
         out: cython.pointer[Found],
         wait: cython.bint,
+        first: uint32_t,
     ) -> cython.int:
         i: uint32_t
         found: cython.int
         t: cython.pointer[Table]
         out.block = cython.NULL
-        for i in range(self.level0_count):
+        for i in range(first, self.level0_count):
             t = self.level0[i]
             if table_covers(t, key, key_bytes):
                 found = find_in_table(t, key, key_bytes, hashed, max_tag, out, self.counted, wait)
                 if found:
                     return found
-        for i in range(self.run_count):
+        for i in range(first - self.level0_count if first > self.level0_count else 0, self.run_count):
             t = level_find(cython.address(self.runs[i]), key, key_bytes)
             if t != cython.NULL:
                 reads: cython.pointer[LevelReads] = self.counted + self.runs[i].number

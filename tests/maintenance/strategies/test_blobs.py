@@ -177,9 +177,15 @@ def test_a_merge_joins_small_files(points: str, sizes: str, expected: set[int]) 
     choice = choose(made, [], 0)
     assert isinstance(choice, Merge)
     assert choice.moved == expected
-    everything = major(made)
-    assert isinstance(everything, Merge)
-    assert everything.moved >= expected
+
+
+def test_a_major_merge_joins_all_small_files() -> None:
+    entries = {91: 1, 92: 1, 93: 2, 94: 5, 95: 90}
+    points = " ".join(f"{number}*{count}" for number, count in entries.items())
+    made = state(RUNS, "leveled", {8: points}, entries, file_size_bytes=100 * RECORD_BYTES)
+    choice = major(made)
+    assert isinstance(choice, Merge)
+    assert choice.moved == {91, 92, 93, 94}
 
 
 def test_files_that_others_point_to_as_well_are_left() -> None:

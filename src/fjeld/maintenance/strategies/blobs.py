@@ -70,11 +70,12 @@ def _at_limit(state: PartitionState) -> list[tuple[BlobMeta, int]]:
     ]
 
 
-def joined(state: PartitionState, merge: Merge) -> frozenset[int]:
+def joined(state: PartitionState, merge: Merge, *, at_any_cost: bool = False) -> frozenset[int]:
     """The small files that only the inputs of this merge point to, where it makes few of many.
 
     No file is joined that is larger than all smaller ones together: what is copied has doubled each time, so a value
-    is copied as often at most as small files must double to be large ones (half of `file_size_bytes`).
+    is copied as often at most as small files must double to be large ones (half of `file_size_bytes`). At any cost:
+    all of them are.
     """
     options = state.options.kv_separation
     if options is None or len(state.blobs) < JOINED_AT_ONCE:
@@ -89,7 +90,7 @@ def joined(state: PartitionState, merge: Merge) -> frozenset[int]:
     )
     count, sum_bytes = 0, 0
     for position, (size_bytes, _) in enumerate(small):
-        if size_bytes <= sum_bytes:
+        if at_any_cost or size_bytes <= sum_bytes:
             count = position + 1
         sum_bytes += size_bytes
     # Each piece of a merge makes a file of its own.

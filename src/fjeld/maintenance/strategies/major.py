@@ -32,7 +32,7 @@ def major(state: PartitionState) -> Choice:
         smallest=smallest,
         largest=largest,
     )
-    return dataclasses.replace(merge, moved=wasteful(state) | joined(state, merge))
+    return dataclasses.replace(merge, moved=wasteful(state) | joined(state, merge, at_any_cost=True))
 
 
 def _output_level(state: PartitionState, options: Leveled) -> int:
