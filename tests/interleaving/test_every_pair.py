@@ -8,6 +8,7 @@ left; a checkpoint and a snapshot hold what was there before or after the other'
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import random
@@ -72,13 +73,22 @@ class Stopped:
         self._go.set()
 
 
+def where_is(task: Task) -> tuple[int, int] | None:
+    """Changes while the thread of a task runs Python."""
+    gc.disable()  # it may begin while the call holds a lock that threads need to end, and stop everything (CPython 106883)
+    try:
+        frame = sys._current_frames().get(task._thread.ident or 0)
+    finally:
+        gc.enable()
+    return None if frame is None else (id(frame), frame.f_lasti)
+
+
 def run_beside(world: World, action: Action) -> Task:
     """Until it is done, or stands still."""
     task = Task(lambda: action.do(world))
     where, since = None, time.monotonic()
     while task.running:
-        frame = sys._current_frames().get(task._thread.ident or 0)
-        now = None if frame is None else (id(frame), frame.f_lasti)
+        now = where_is(task)
         if now != where:
             where, since = now, time.monotonic()
         elif time.monotonic() - since > STILL_SECONDS:

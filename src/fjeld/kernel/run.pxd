@@ -28,7 +28,7 @@ cdef struct RunCursor:
     uint8_t *key_buffer
     size_t key_buffer_bytes
     int pending                 # Movement: that met a cold block
-    uint8_t *ahead              # RUN_STREAM: read-ahead buffer
+    uint8_t *ahead              # read-ahead buffer
     uint64_t ahead_offset
     size_t ahead_bytes
     size_t ahead_capacity_bytes
@@ -38,7 +38,7 @@ cdef struct RunCursor:
     uint64_t target_tag
     uint8_t *target_copy
     size_t target_capacity_bytes
-    uint32_t warm_next          # RUN_CACHED: how many blocks to load at the next miss of a walk forward
+    uint32_t warm_next          # RUN_CACHED: how many blocks to load at the next miss of a walk
     uint32_t warm_count         # loaded beforehand: references to the blocks from warm_start on, NULL where taken
     uint32_t warm_start
     uint32_t warm_table

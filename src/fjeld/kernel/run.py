@@ -32,8 +32,9 @@ from cython.cimports.fjeld.kernel.failure import (
     fail_nomem,
 )
 from cython.cimports.fjeld.kernel.memory import reserve
-from cython.cimports.fjeld.kernel.run_ahead import ahead_free, ahead_init, read_block, take_warm, warm_ahead
+from cython.cimports.fjeld.kernel.run_ahead import ahead_free, ahead_init, read_block, take_warm, warm_up
 from cython.cimports.fjeld.kernel.table import (
+    LOOK_WAIT,
     RUN_STREAM,
     table_cached_block,
     table_find_block,
@@ -171,11 +172,11 @@ def run_load(c: cython.pointer[RunCursor], f: cython.pointer[Failure]) -> cython
         if status != ST_OK:
             return status
         c.block_index = which_block(c, c.table_index, c.block_index)
-        c.block = table_load_block(c.tables[c.table_index], c.block_index, f)
+        c.block = table_load_block(c.tables[c.table_index], c.block_index, LOOK_WAIT, f)
         if c.block == cython.NULL:
             return f.status
-        if c.pending == TO_FIRST:
-            warm_ahead(c)
+        if c.pending == TO_FIRST or c.pending == TO_LAST:
+            warm_up(c, c.pending == TO_FIRST)
         status = settle(c, c.table_index, c.block_index, c.pending, f)
     return status
 

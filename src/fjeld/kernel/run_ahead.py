@@ -1,7 +1,8 @@
 """What the cursor over a run reads before it gets there.
 
 RUN_STREAM: a buffer of consecutive bytes of the file, out of which blocks are decoded for the cursor alone.
-RUN_CACHED: blocks that come next, loaded into the cache together with the one that was missing, and held.
+RUN_CACHED: blocks that come next, in either direction, loaded into the cache after the one that was missing, by one
+            read where they are neighbours, and held.
 """
 
 import cython
@@ -9,7 +10,7 @@ from cython.cimports.fjeld.kernel.block import Block, block_release
 from cython.cimports.fjeld.kernel.failure import ST_OK, Failure, fail_nomem
 from cython.cimports.fjeld.kernel.memory import reserve
 from cython.cimports.fjeld.kernel.run import MOST_WARM_BLOCKS, RunCursor
-from cython.cimports.fjeld.kernel.table import Table, table_cached_block, table_cook, table_load_block
+from cython.cimports.fjeld.kernel.table import Table, table_cached_block, table_cook, table_keep_block
 from cython.cimports.fjeld.kernel.table_file import table_read
 from cython.cimports.libc.stdint import uint32_t, uint64_t
 from cython.cimports.libc.stdlib import free
@@ -42,33 +43,73 @@ def ahead_free(c: cython.pointer[RunCursor]) -> cython.void:
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def warm_ahead(c: cython.pointer[RunCursor]) -> cython.void:
+def warm_up(c: cython.pointer[RunCursor], forward: cython.bint) -> cython.void:
     """Load the blocks that come next too. Held, because a look-up would mark them as used: a scan must not.
 
     What cannot be read is no failure before the cursor gets there.
     """
     t: cython.pointer[Table] = c.tables[c.table_index]
-    b: cython.pointer[Block]
-    ignored: Failure
-    i: uint32_t = c.block_index + 1
+    n: uint32_t = c.warm_next - 1
+    left: uint32_t = t.blocks - 1 - c.block_index if forward else c.block_index
     drop_warm(c)
-    c.warm_table = c.table_index
-    c.warm_start = i
-    while (
-        i < t.blocks
-        and c.warm_count + 1 < c.warm_next
-        and t.block_offsets[i + 1] - t.block_offsets[c.block_index] <= MOST_WARM_BYTES
-    ):
-        b = table_cached_block(t, i)
-        if b == cython.NULL:
-            b = table_load_block(t, i, cython.address(ignored))
-        if b == cython.NULL:
-            break
-        c.warm[c.warm_count] = b
-        c.warm_count += 1
-        i += 1
     if c.warm_next < MOST_WARM_BLOCKS:
         c.warm_next *= 2
+    if n > left:
+        n = left
+    while n > 0 and stretch_bytes(c, t, n, forward) > MOST_WARM_BYTES:
+        n -= 1
+    c.warm_table = c.table_index
+    c.warm_start = c.block_index + 1 if forward else c.block_index - n
+    i: uint32_t
+    for i in range(n):
+        c.warm[i] = table_cached_block(t, c.warm_start + i)
+    c.warm_count = n
+    load_missing(c, t)
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def stretch_bytes(
+    c: cython.pointer[RunCursor], t: cython.pointer[Table], n: uint32_t, forward: cython.bint
+) -> uint64_t:
+    """In the file, of the n blocks that come next."""
+    start: uint32_t = c.block_index + 1 if forward else c.block_index - n
+    return t.block_offsets[start + n] - t.block_offsets[start]
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
+def load_missing(c: cython.pointer[RunCursor], t: cython.pointer[Table]) -> cython.void:
+    """The warm blocks that are not in memory: neighbours by one read."""
+    ignored: Failure
+    i: uint32_t = 0
+    stop: uint32_t
+    offset: uint64_t
+    n: cython.size_t
+    while i < c.warm_count:
+        stop = i
+        while stop < c.warm_count and c.warm[stop] == cython.NULL:
+            stop += 1
+        if stop == i:
+            i += 1
+            continue
+        offset = t.block_offsets[c.warm_start + i]
+        n = t.block_offsets[c.warm_start + stop] - offset
+        if (
+            not reserve(cython.address(c.ahead), cython.address(c.ahead_capacity_bytes), n)
+            or table_read(t, c.ahead, n, offset, cython.address(ignored)) != ST_OK
+        ):
+            return
+        while i < stop:
+            c.warm[i] = table_keep_block(
+                t,
+                c.warm_start + i,
+                c.ahead + (t.block_offsets[c.warm_start + i] - offset),
+                cython.address(ignored),
+            )
+            i += 1
 
 
 @cython.cfunc

@@ -56,7 +56,9 @@ cdef bint table_may_contain(const Table *t, uint64_t key_hash) noexcept nogil   
 cdef bint table_covers(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # smallest <= key <= largest
 cdef uint32_t table_find_block(const Table *t, const uint8_t *key, size_t key_bytes) noexcept nogil   # first block whose last key >= key; t.blocks if none
 cdef Block *table_cached_block(Table *t, uint32_t i) noexcept nogil             # a reference, or NULL where it is not in memory
-cdef Block *table_load_block(Table *t, uint32_t i, Failure *f) noexcept nogil   # reads, checks, decompresses, builds, caches; a reference, or NULL with f set. Blocks: call without the GIL
+# Reads, checks, decompresses, builds, caches; a reference. NULL: f is set, or (LOOK_NOW) it would have to be waited for. LOOK_WAIT: call without the GIL.
+cdef Block *table_load_block(Table *t, uint32_t i, int how, Failure *f) noexcept nogil
+cdef Block *table_keep_block(Table *t, uint32_t i, const uint8_t *raw, Failure *f) noexcept nogil   # the same, of bytes that were read
 
 cdef enum Look:
     LOOK_CACHED = 0     # blocks in memory only; never reads

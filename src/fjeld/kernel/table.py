@@ -193,10 +193,9 @@ def table_cached_block(t: cython.pointer[Table], i: uint32_t) -> cython.pointer[
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def load_block(
+def table_load_block(
     t: cython.pointer[Table], i: uint32_t, how: cython.int, f: cython.pointer[Failure]
 ) -> cython.pointer[Block]:
-    """Into the cache; a reference. NULL: f is set, or (LOOK_NOW) it would have to be waited for."""
     offset: uint64_t = t.block_offsets[i]
     n: cython.size_t = t.block_offsets[i + 1] - offset
     b: cython.pointer[Block] = cython.NULL
@@ -212,21 +211,23 @@ def load_block(
     else:
         there = table_read(t, raw, n, offset, f) == ST_OK
     if there:
-        b = table_cook(t, raw, n, offset, f)
+        b = table_keep_block(t, i, raw, f)
     free(raw)
-    if b == cython.NULL:
-        return cython.NULL
-    cache_count_miss(t.cache)
-    return cache_insert(t.cache, b, t.slots + i, cython.address(t.slot_lock))
+    return b
 
 
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
-def table_load_block(
-    t: cython.pointer[Table], i: uint32_t, f: cython.pointer[Failure]
+def table_keep_block(
+    t: cython.pointer[Table], i: uint32_t, raw: cbytes, f: cython.pointer[Failure]
 ) -> cython.pointer[Block]:
-    return load_block(t, i, LOOK_WAIT, f)
+    offset: uint64_t = t.block_offsets[i]
+    b: cython.pointer[Block] = table_cook(t, raw, t.block_offsets[i + 1] - offset, offset, f)
+    if b == cython.NULL:
+        return cython.NULL
+    cache_count_miss(t.cache)
+    return cache_insert(t.cache, b, t.slots + i, cython.address(t.slot_lock))
 
 
 # ---- point look-ups ----
@@ -258,7 +259,7 @@ def table_get(
     while i < t.blocks:
         b = table_cached_block(t, i)
         if b == cython.NULL and how != LOOK_CACHED:
-            b = load_block(t, i, how, f)
+            b = table_load_block(t, i, how, f)
         if b == cython.NULL:
             return f.status if how == LOOK_WAIT else ST_COLD
         status = find_in_block(b, key, key_bytes, max_tag, out)
