@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.harness import Case, Figures, Run, disk_bytes, measure_all, parser_of
 from benchmarks.histogram import Histogram
+from benchmarks.peers import Fjeld
 from benchmarks.records import CHUNK, KEY_BYTES, random_keys, values
 from benchmarks.table import Row, report
 
@@ -38,6 +39,24 @@ ROWS = [
     Row("memory_bytes", "memory at its peak", "bytes"),
     Row("cpu_seconds", "processor time", "seconds"),
 ]
+
+
+class LargeMemtables(Fjeld):
+    """Fjeld with the sizes that RocksDB has: memtables of 64 MiB, a level 1 of 256. (benchmarks.load:LargeMemtables)"""
+
+    def open(self, folder: Path, *, durable: bool = False, table_bytes: int | None = None) -> None:
+        import fjeld
+
+        mib = 1 << 20
+        options = fjeld.KeyspaceOptions(
+            memtable_bytes=64 * mib, journal_bytes=64 * mib, journals_max_bytes=1024 * mib
+        )
+        compaction = fjeld.Leveled(level1_bytes=256 * mib)
+        self._keyspace = fjeld.open(folder, options=options)
+        self._partition = partition = self._keyspace.partition(
+            "kv", options=fjeld.PartitionOptions(compaction=compaction)
+        )
+        self.insert, self.get = partition.insert, partition.get
 
 
 def written_bytes() -> int:

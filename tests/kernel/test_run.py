@@ -170,6 +170,47 @@ def test_a_cold_walk_loads_ahead_and_marks_nothing_as_used(tmp_path: Path) -> No
     cache.check()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_cold_walk_reads_neighbours_together(tmp_path: Path, reverse: bool) -> None:
+    entries = numbered(20_000)
+    write(tmp_path / "a", entries, codec=0)
+    held = TableReader(tmp_path / "a", BlockCache(1 << 24), DescriptorPool(1)).blocks
+    reads = 0
+    for after in range(held):  # as many reads as can be made to fail
+        table = TableReader(tmp_path / "a", BlockCache(1 << 24), DescriptorPool(1))
+        run = table.scan(stream=False)
+        step = run.prev if reverse else run.next
+        files.inject("read", after, errno.EIO)
+        try:
+            seen = [run.last() if reverse else run.first()]
+            while (entry := step()) is not None:
+                seen.append(entry)
+        except OSError:
+            reads += 1
+        else:
+            break
+        finally:
+            files.clear_faults()
+    assert seen == (entries[::-1] if reverse else entries)
+    assert held > 200
+    assert reads <= 20 + held // 8, "two for sixteen blocks, once it is under way"
+
+
+def test_a_walk_that_turns_round(tmp_path: Path) -> None:
+    entries = numbered(4_000)
+    write(tmp_path / "a", entries, codec=0, block_bytes=256)
+    cache = BlockCache(4_000)
+    run = TableReader(tmp_path / "a", cache, DescriptorPool(1)).scan(stream=False)
+    model = Model(entries)
+    assert run.seek(entries[2_000][0]) == model.move("seek", entries[2_000][0], None)
+    for length in (300, 500, 200, 700, 1_500, 50):
+        for name in ("next", "prev"):
+            for _ in range(length):
+                assert getattr(run, name)() == model.move(name, b"", None)
+    del run
+    cache.check()
+
+
 def test_damage_beyond_the_position_is_met_when_it_is_reached(tmp_path: Path) -> None:
     entries = numbered(400)
     path = tmp_path / "a"
@@ -191,6 +232,12 @@ def test_damage_beyond_the_position_is_met_when_it_is_reached(tmp_path: Path) ->
         assert run.next() is None
         assert run.first() == entries[0]
         assert run.last() == entries[-1]
+        seen = []
+        with pytest.raises(CorruptionError, match="checksum"):
+            while (entry := run.prev()) is not None:
+                seen.append(entry)
+        assert seen == entries[-1 - len(seen) : -1][::-1]
+        assert 0 < len(seen) < 200
 
 
 def test_a_scan_keeps_its_tables_alive(tmp_path: Path) -> None:
