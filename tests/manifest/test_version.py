@@ -245,13 +245,15 @@ def test_a_table_is_written_as_the_library_would():
     assert TableMeta.from_json(pointing.to_json()) == pointing
 
 
-def test_a_table_is_one_file_however_often_it_is_asked():
+def test_what_checkpoints_ask_of_a_table_is_made_once():
     made = table(3, b"a", b"b")
     assert made.record == FileRecord(made.path, made.size_bytes, made.xxh128)
     assert made.record is made.record
+    assert made.text() is made.text()
     assert made == table(3, b"a", b"b"), "what was asked is no part of the value"
     changed = dataclasses.replace(made, number=4, size_bytes=7)
     assert changed.record == FileRecord(changed.path, 7, made.xxh128)
+    assert json.loads(changed.text()) == json.loads(made.text()) | {"number": 4, "size_bytes": 7}
 
 
 def test_overlaps_includes_both_ends():
