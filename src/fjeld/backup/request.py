@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fjeld.backup.metadata import check_metadata
+from fjeld.backup.targets import new_path, require_outside
 from fjeld.errors import InvalidOptionError
 from fjeld.extraction import KeyRange
 
@@ -109,15 +110,6 @@ def check_target(source: str, target: str | os.PathLike[str]) -> str:
     """Step 1: the absolute path of the target, which does not exist, has a parent, and is outside of the
     source.
     """
-    path = os.path.abspath(os.fsdecode(target))
-    if os.path.lexists(path):
-        raise FileExistsError(f"{path} exists already: a checkpoint never replaces anything")
-    parent = os.path.dirname(path)
-    if os.path.exists(parent) and not os.path.isdir(parent):
-        raise NotADirectoryError(f"{parent} is not a folder: a checkpoint has to go into one")
-    if not os.path.isdir(parent):
-        raise FileNotFoundError(f"the folder {parent} does not exist: make it first")
-    inside = os.path.join(os.path.realpath(parent), "")
-    if inside.startswith(os.path.join(os.path.realpath(source), "")):
-        raise ValueError(f"{path} lies inside the keyspace {source}: choose a folder outside of it")
+    path = new_path(target, "a checkpoint")
+    require_outside(path, source, "the keyspace")
     return path

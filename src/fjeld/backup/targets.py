@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 __all__ = ["check_parent", "new_path", "require_outside"]
 
@@ -19,10 +20,12 @@ def new_path(target: str | os.PathLike[str], what: str) -> str:
 def check_parent(path: str, what: str) -> None:
     """The folder that `path` is to appear in must be there."""
     parent = os.path.dirname(path)
-    if os.path.exists(parent) and not os.path.isdir(parent):
+    try:
+        mode = os.stat(parent).st_mode
+    except (OSError, ValueError):
+        raise FileNotFoundError(f"the folder {parent} does not exist: make it first") from None
+    if not stat.S_ISDIR(mode):
         raise NotADirectoryError(f"{parent} is not a folder: {what} has to go into one")
-    if not os.path.isdir(parent):
-        raise FileNotFoundError(f"the folder {parent} does not exist: make it first")
 
 
 def require_outside(path: str, folder: str, what: str) -> None:
