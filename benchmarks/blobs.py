@@ -41,10 +41,7 @@ class Separated(Fjeld):
     def open(self, folder: Path, *, durable: bool = False, table_bytes: int | None = None) -> None:
         import fjeld
 
-        self._keyspace = fjeld.open(folder)
-        options = fjeld.PartitionOptions(kv_separation=fjeld.KvSeparation())
-        self._partition = partition = self._keyspace.partition("kv", options=options)
-        self.insert, self.get = partition.insert, partition.get
+        self._open(folder, None, fjeld.PartitionOptions(kv_separation=fjeld.KvSeparation()))
 
 
 class RocksBlobs(RocksDict):

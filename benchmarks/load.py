@@ -51,12 +51,7 @@ class LargeMemtables(Fjeld):
         options = fjeld.KeyspaceOptions(
             memtable_bytes=64 * mib, journal_bytes=64 * mib, journals_max_bytes=1024 * mib
         )
-        compaction = fjeld.Leveled(level1_bytes=256 * mib)
-        self._keyspace = fjeld.open(folder, options=options)
-        self._partition = partition = self._keyspace.partition(
-            "kv", options=fjeld.PartitionOptions(compaction=compaction)
-        )
-        self.insert, self.get = partition.insert, partition.get
+        self._open(folder, options, fjeld.PartitionOptions(compaction=fjeld.Leveled(level1_bytes=256 * mib)))
 
 
 def written_bytes() -> int:

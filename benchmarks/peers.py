@@ -37,6 +37,12 @@ class Fjeld(Engine):
             options = fjeld.KeyspaceOptions(level0_slowdown_runs=900, level0_stop_runs=1_000)
             leave = fjeld.Leveled(level0_runs=100, level1_bytes=1 << 40, table_bytes=table_bytes)
             kept = fjeld.PartitionOptions(compaction=leave)
+        self._open(folder, options, kept)
+
+    def _open(self, folder: Path, options: Any, kept: Any) -> None:
+        """options: KeyspaceOptions or None; kept: PartitionOptions or None."""
+        import fjeld
+
         self._keyspace = fjeld.open(folder, options=options)
         self._partition = partition = self._keyspace.partition("kv", options=kept)
         self.insert, self.get = partition.insert, partition.get

@@ -13,7 +13,7 @@ Thread safety: under the GIL or beside other readers; blocks are held by a refer
 import cython
 from cython.cimports.fjeld.kernel.block import Block, Entry, block_guess, block_release
 from cython.cimports.fjeld.kernel.coding import fj_atomic_load, fj_atomic_load64, fj_prefetch
-from cython.cimports.fjeld.kernel.filter import filter_fetch
+from cython.cimports.fjeld.kernel.filter import LINE_BYTES, filter_fetch
 from cython.cimports.fjeld.kernel.table import (
     FOUND,
     find_in_block,
@@ -22,14 +22,13 @@ from cython.cimports.fjeld.kernel.table import (
     table_find_block,
     table_may_contain,
 )
-from cython.cimports.fjeld.kernel.view import count, level_find
+from cython.cimports.fjeld.kernel.view import count, found_in_block, level_find
 from cython.cimports.libc.stdint import uint8_t, uint32_t, uint64_t
 
 # Of a block: struct, prefix, heads and offsets lie in a row, for 4 KiB of small entries in as many lines.
 BLOCK_LINES = cython.declare(uint32_t, 6)
 # Of an entry: lengths, suffix, and a value of a hundred bytes.
 ENTRY_LINES = cython.declare(uint32_t, 3)
-LINE_BYTES = cython.declare(uint32_t, 64)
 
 
 @cython.cfunc
@@ -150,9 +149,7 @@ def probe_found(p: cython.pointer[Probe], max_tag: uint64_t, out: cython.pointer
     if find_in_block(p.block, p.key, p.key_bytes, max_tag, cython.address(e)) != FOUND:
         return False
     count(cython.address(p.reads.found))
-    out.tag = e.tag
-    out.value = e.value
-    out.value_bytes = e.value_bytes
+    found_in_block(out, cython.address(e))
     out.block = cython.NULL
     return True
 

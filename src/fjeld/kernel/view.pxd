@@ -1,7 +1,7 @@
 # What a reader of one partition sees: memtables and tables, as one immutable value.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from fjeld.kernel.blob cimport BlobSet
-from fjeld.kernel.block cimport Block
+from fjeld.kernel.block cimport Block, Entry
 from fjeld.kernel.memtable cimport MemEntry, Memtable, MemtableOwner
 from fjeld.kernel.merge cimport Merge
 from fjeld.kernel.read_counters cimport LevelReads, ReadCounters
@@ -48,5 +48,6 @@ cdef class View:
 
 cdef Table *level_find(Level *level, const uint8_t *key, size_t key_bytes) noexcept nogil
 cdef void found_entry(Found *found, MemEntry *e) noexcept nogil
+cdef void found_in_block(Found *found, Entry *e) noexcept nogil
 cdef void found_release(Found *found) noexcept nogil
 cdef void count(uint64_t *counter) noexcept nogil

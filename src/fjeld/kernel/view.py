@@ -77,6 +77,17 @@ def found_entry(found: cython.pointer[Found], e: cython.pointer[MemEntry]) -> cy
 @cython.cfunc
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.inline
+def found_in_block(found: cython.pointer[Found], e: cython.pointer[Entry]) -> cython.void:
+    """What a block gave. Its reference is the caller's matter."""
+    found.tag = e.tag
+    found.value = e.value
+    found.value_bytes = e.value_bytes
+
+
+@cython.cfunc
+@cython.nogil
+@cython.exceptval(check=False)
 def level_find(level: cython.pointer[Level], key: cbytes, key_bytes: cython.size_t) -> cython.pointer[Table]:
     """The one table of a level that may hold the key, or NULL."""
     low: uint32_t = 0
@@ -135,9 +146,7 @@ def find_in_table(
         count_absent(t, hashed, reads)
         return 0
     count(cython.address(reads.found))
-    out.tag = entry.tag
-    out.value = entry.value
-    out.value_bytes = entry.value_bytes
+    found_in_block(out, cython.address(entry))
     return 1
 
 

@@ -63,7 +63,7 @@ class LivePartition:
     def waiting_garbage(self, state: PartitionState) -> float:
         """What waits to be collected of the blob files of its newest state, as a share of all that is in them.
 
-        None where less waits than one collection takes away, and none after damage, as nothing is collected then.
+        0 where less waits than one collection takes away, and after damage, as nothing is collected then.
         """
         separation = state.options.kv_separation
         if separation is None or not state.blobs or isinstance(self.failure, CorruptionError):
